@@ -1,0 +1,7 @@
+//! `[graphql]`
+
+use confique::Config;
+
+/// The `[graphql]` section.
+#[derive(Debug, Clone, Config)]
+pub struct GraphqlConfig {}

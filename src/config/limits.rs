@@ -1,0 +1,7 @@
+//! `[limits]`
+
+use confique::Config;
+
+/// The `[limits]` section.
+#[derive(Debug, Clone, Config)]
+pub struct LimitsConfig {}

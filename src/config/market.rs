@@ -1,0 +1,7 @@
+//! `[market]`
+
+use confique::Config;
+
+/// The `[market]` section.
+#[derive(Debug, Clone, Config)]
+pub struct MarketConfig {}

@@ -1,0 +1,16 @@
+//! Plain values shared by every room: identifiers, amounts, principals, time and chance.
+//!
+//! Nothing here does I/O or knows a framework. The wall clock is read in `clock.rs` and nowhere else.
+//! A new shared value gets a file named after it. `tests/it/architecture.rs` holds the room to this.
+
+mod amount;
+mod asset;
+mod chance;
+mod clock;
+mod principal;
+
+pub use amount::{AmountError, Decimal, parse_decimal};
+pub use asset::{AssetId, InvalidAssetId};
+pub use chance::Chance;
+pub use clock::{Clock, Instant, Timestamp};
+pub use principal::{Principal, Role, UnknownRole};
