@@ -10,7 +10,9 @@ mod graphql;
 mod http;
 mod limits;
 mod market;
+mod problem;
 mod resilience;
+mod secret;
 mod telemetry;
 
 pub use auth::AuthConfig;
@@ -19,7 +21,9 @@ pub use graphql::GraphqlConfig;
 pub use http::HttpConfig;
 pub use limits::LimitsConfig;
 pub use market::MarketConfig;
+pub use problem::Problem;
 pub use resilience::ResilienceConfig;
+pub use secret::Secret;
 pub use telemetry::TelemetryConfig;
 
 use confique::Config as Section;

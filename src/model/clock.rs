@@ -27,6 +27,7 @@ impl Clock {
 
     /// A clock that reads `start` now and afterwards follows tokio's timer, which tests can pause and step.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the origin that a stepped clock counts from")]
     pub fn stepped_from(start: Timestamp) -> Self {
         Self(Source::Stepped { start, origin: Instant::now() })
     }
