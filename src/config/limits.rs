@@ -1,7 +1,107 @@
-//! `[limits]`
+//! `[limits]`: who may ask how much.
 
-use confique::Config;
+use std::{ops::RangeInclusive, str::FromStr};
 
-/// The `[limits]` section.
+use confique::{Config, Layer};
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::Problem;
+
+const MAX_KEYS: RangeInclusive<usize> = 1_000..=10_000_000;
+
+/// Who may ask how much.
 #[derive(Debug, Clone, Config)]
-pub struct LimitsConfig {}
+pub struct LimitsConfig {
+    /// Callers whose use is remembered for each limit (1000 to 10000000); beyond that, whoever used least is forgotten
+    /// first. A million take about 100 MB.
+    #[config(env = "TIDEGATE_LIMITS_MAX_KEYS", default = 100_000)]
+    pub max_keys: usize,
+    /// Limits that replace those of the schema, each `Type.field=LIMIT/SECONDS`, such as `Query.cryptoPrices=500/60`. A
+    /// limit of 0 closes the field.
+    #[config(env = "TIDEGATE_LIMITS_OVERRIDES", default = [])]
+    pub overrides: Vec<LimitOverride>,
+}
+
+/// A limit that replaces the schema's, written `Query.price=100/60`: at most 100 in 60 seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct LimitOverride {
+    /// The limit's name, a field's coordinate such as `Query.price`.
+    pub policy: String,
+    /// How much is allowed in a window.
+    pub limit: u32,
+    /// The window, in seconds, at least 1.
+    pub window_seconds: u32,
+}
+
+/// A text that is no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("expected Type.field=LIMIT/SECONDS with at least 1 second")]
+pub struct InvalidOverride;
+
+impl FromStr for LimitOverride {
+    type Err = InvalidOverride;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (policy, rate) = text.split_once('=').ok_or(InvalidOverride)?;
+        let (limit, window) = rate.split_once('/').ok_or(InvalidOverride)?;
+        let policy = policy.trim().to_owned();
+        let limit = limit.trim().parse().map_err(|_| InvalidOverride)?;
+        let window_seconds = window.trim().parse().map_err(|_| InvalidOverride)?;
+        if policy.is_empty() || window_seconds == 0 {
+            return Err(InvalidOverride);
+        }
+        Ok(Self { policy, limit, window_seconds })
+    }
+}
+
+impl TryFrom<String> for LimitOverride {
+    type Error = InvalidOverride;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl LimitsConfig {
+    /// The section with every setting at its default.
+    ///
+    /// # Panics
+    /// Never: every field declares a default.
+    #[must_use]
+    pub fn defaults() -> Self {
+        Self::from_layer(<Self as Config>::Layer::default_values()).expect("every field declares a default")
+    }
+
+    /// The settings that the start refuses.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        if MAX_KEYS.contains(&self.max_keys) {
+            return Vec::new();
+        }
+        vec![Problem { key: "limits.max_keys", value: self.max_keys.to_string(), expected: "1000 to 10000000" }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_accepted_and_a_table_of_the_wrong_size_is_named() {
+        assert_eq!(LimitsConfig::defaults().problems(), []);
+        for max_keys in [0, 999, 10_000_001] {
+            let wrong = LimitsConfig { max_keys, ..LimitsConfig::defaults() };
+            assert_eq!(wrong.problems()[0].key, "limits.max_keys");
+        }
+    }
+
+    #[test]
+    fn an_override_names_a_field_a_limit_and_a_window() {
+        let good: LimitOverride = "Query.price = 200/60".parse().unwrap();
+        assert_eq!(good, LimitOverride { policy: "Query.price".into(), limit: 200, window_seconds: 60 });
+        for bad in ["", "Query.price", "Query.price=5", "=5/60", "Query.price=-1/60", "Query.price=5/0", "a=b/c"] {
+            assert_eq!(bad.parse::<LimitOverride>(), Err(InvalidOverride), "{bad:?}");
+        }
+    }
+}

@@ -2,31 +2,43 @@
 //!
 //! This room is the only reader of the environment. A room is handed its own section and never sees the rest.
 //! A new setting is a field with a doc comment, a default with its unit in the name, and the environment key
-//! `TIDEGATE_<SECTION>_<FIELD>`; `tests/it/config.rs` checks that the three agree.
+//! `TIDEGATE_<SECTION>_<FIELD>`; the tests in `listing.rs` check that the three agree, and `tests/it/config.rs` that
+//! `docs/configuration.md` shows it. A new section is a file here, a field of [`Config`] and a line in `problems`.
 
 mod auth;
 mod cache;
+mod error;
+mod given;
 mod graphql;
 mod http;
 mod limits;
+mod listing;
+mod load;
 mod market;
+mod probe;
 mod problem;
+mod reference;
 mod resilience;
 mod secret;
 mod telemetry;
 
-pub use auth::AuthConfig;
+pub use auth::{AuthConfig, DEVELOPMENT_SECRET, KeyAlgorithm};
 pub use cache::CacheConfig;
+pub use error::{Complaint, ConfigError, Origin};
 pub use graphql::GraphqlConfig;
-pub use http::HttpConfig;
-pub use limits::LimitsConfig;
-pub use market::MarketConfig;
+pub use http::{HttpConfig, WebSocketConfig};
+pub use limits::{InvalidOverride, LimitOverride, LimitsConfig};
+pub use listing::{Setting, Source, declared};
+pub use load::{Loaded, Sources, load};
+pub use market::{CoinGeckoConfig, CoinbaseConfig, DefiLlamaConfig, MarketConfig};
+pub use probe::Kind;
 pub use problem::Problem;
-pub use resilience::ResilienceConfig;
+pub use reference::{as_markdown, as_text};
+pub use resilience::{BreakerConfig, OutboundConfig, ResilienceConfig, RetryConfig, ThrottleConfig};
 pub use secret::Secret;
-pub use telemetry::TelemetryConfig;
+pub use telemetry::{LogFormat, TelemetryConfig};
 
-use confique::Config as Section;
+use confique::{Config as Section, Layer};
 
 /// Every setting of the server.
 #[derive(Debug, Clone, Section)]
@@ -55,4 +67,39 @@ pub struct Config {
     /// Logs and metrics.
     #[config(nested)]
     pub telemetry: TelemetryConfig,
+}
+
+impl Config {
+    /// The configuration as it is when nobody sets anything.
+    #[must_use]
+    pub fn defaults() -> Self {
+        defaults()
+    }
+
+    /// What every command refuses.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        [
+            self.http.problems(),
+            self.graphql.problems(),
+            self.auth.problems(),
+            self.limits.problems(),
+            self.cache.problems(),
+            self.resilience.problems(),
+            self.market.problems(),
+            self.telemetry.problems(),
+        ]
+        .concat()
+    }
+
+    /// What `serve` refuses on top, and development allows.
+    #[must_use]
+    pub fn serve_problems(&self) -> Vec<Problem> {
+        self.auth.serve_problems()
+    }
+}
+
+/// A section as it is when nobody sets anything.
+fn defaults<S: Section>() -> S {
+    S::from_layer(S::Layer::default_values()).expect("every setting is optional or has a default")
 }

@@ -13,6 +13,14 @@ pub struct Problem {
     pub expected: &'static str,
 }
 
+impl Problem {
+    /// A problem with `key`, unless its value is `good`.
+    #[must_use]
+    pub fn unless(good: bool, key: &'static str, value: &dyn ToString, expected: &'static str) -> Option<Self> {
+        (!good).then(|| Self { key, value: value.to_string(), expected })
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} = {}: expected {}", self.key, self.value, self.expected)
