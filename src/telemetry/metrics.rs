@@ -1,0 +1,128 @@
+//! Every metric there is: its name, kind, labels and meaning.
+
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
+
+/// What a metric's value does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// It gathers samples in buckets.
+    Histogram,
+}
+
+/// A metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name, `tidegate_…`, ending in its unit where it has one.
+    pub name: &'static str,
+    /// What its value does.
+    pub kind: MetricKind,
+    /// The names of its labels. Their values are few: never a subject, an address or an id.
+    pub labels: &'static [&'static str],
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// Every metric, by room.
+pub const METRICS: &[Metric] = &[
+    gauge("tidegate_build_info", &["version"], "Always 1; the label says which version runs."),
+    gauge("process_start_time_seconds", &[], "When the process started, in seconds since 1970."),
+    gauge("process_resident_memory_bytes", &[], "Memory of the process that is in RAM."),
+    gauge("process_cpu_seconds_total", &[], "Processor time that the process has used."),
+    counter("tidegate_http_requests_total", &["route", "method", "status"], "HTTP requests answered."),
+    histogram("tidegate_http_request_seconds", &["route"], "Time from request to answer."),
+    gauge("tidegate_http_connections", &[], "Connections open now."),
+    gauge("tidegate_ws_connections", &[], "WebSocket connections open now."),
+    gauge("tidegate_ws_operations", &[], "Operations running on WebSocket connections now."),
+    counter("tidegate_ws_closes_total", &["code"], "WebSocket connections closed by us, by close code."),
+    counter("tidegate_ws_messages_sent_total", &[], "Messages sent on WebSocket connections."),
+    gauge("tidegate_sse_streams", &[], "Event streams open now."),
+    counter("tidegate_auth_tokens_total", &["outcome"], "Tokens shown: accepted, or the reason for refusing them."),
+    counter("tidegate_auth_key_fetches_total", &["outcome"], "Fetches of the issuer's keys: success or failure."),
+    gauge("tidegate_auth_keys", &[], "Usable keys in the issuer's last answer."),
+    counter("tidegate_upstream_calls_total", &["upstream", "outcome"], "Calls to an upstream, by how they ended."),
+    histogram("tidegate_upstream_call_seconds", &["upstream"], "Duration of calls to an upstream, waits included."),
+    counter("tidegate_upstream_retries_total", &["upstream"], "Second and later tries of calls to an upstream."),
+    gauge("tidegate_upstream_in_flight", &["upstream"], "Calls to an upstream under way now."),
+    gauge("tidegate_breaker_state", &["upstream"], "The upstream's breaker: 0 closed, 1 half-open, 2 open."),
+    counter("tidegate_cache_lookups_total", &["cache", "outcome"], "Lookups, by how they were answered."),
+    counter("tidegate_cache_loads_total", &["cache", "outcome"], "Keys that loads came back with."),
+    counter("tidegate_cache_invalidations_total", &["cache"], "Keys, tags and clears asked of the cache."),
+    gauge("tidegate_cache_entries", &["cache"], "Entries kept now."),
+    gauge("tidegate_cache_weight_bytes", &["cache"], "Memory of the entries kept now."),
+    counter("tidegate_bus_messages_total", &[], "Messages published to topics that had readers."),
+    counter("tidegate_bus_missed_total", &[], "Messages that slow readers of buffered topics lost."),
+    gauge("tidegate_bus_topics", &[], "Topics that are being read now."),
+    gauge("tidegate_bus_subscriptions", &[], "Subscriptions to topics that are open now."),
+    counter("tidegate_limit_decisions_total", &["policy", "outcome"], "Limits that were drawn from, or refused."),
+    gauge("tidegate_limit_keys", &[], "Accounts that the limiter remembers now."),
+    counter("tidegate_price_rounds_total", &["outcome"], "Coins priced, by how the sources agreed."),
+    counter("tidegate_price_rejections_total", &["source", "reason"], "Quotes that did not go into a price."),
+    counter("tidegate_price_ticks_total", &[], "Ticks that the feed published."),
+    histogram("tidegate_price_age_seconds", &[], "Age of a price when its tick was published."),
+    gauge("tidegate_feed_coins", &[], "Coins that somebody watches now."),
+    counter("tidegate_graphql_operations_total", &["kind", "answer"], "Operations answered: executed, or kept."),
+    histogram("tidegate_graphql_operation_seconds", &["kind"], "Time of an operation after its admission."),
+    counter("tidegate_graphql_refusals_total", &["code"], "Requests refused before execution, by code."),
+    gauge("tidegate_live_groups", &[], "Distinct subscriptions running now."),
+];
+
+/// From a hundred microseconds, a cached answer, to the longest deadline.
+const SECONDS: &[f64] =
+    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// For counts and sizes.
+const AMOUNTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 10_000.0, 100_000.0];
+
+pub(super) fn recorder() -> PrometheusRecorder {
+    PrometheusBuilder::new()
+        .set_buckets(AMOUNTS)
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS))
+        .expect("neither list of buckets is empty")
+        .build_recorder()
+}
+
+pub(super) fn describe() {
+    for metric in METRICS {
+        match metric.kind {
+            MetricKind::Counter => describe_counter!(metric.name, metric.help),
+            MetricKind::Gauge => describe_gauge!(metric.name, metric.help),
+            MetricKind::Histogram => describe_histogram!(metric.name, metric.help),
+        }
+    }
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Gauge, labels, help }
+}
+
+const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Histogram, labels, help }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_metric_is_named_once_by_the_rules() {
+        let mut seen = HashSet::new();
+        for Metric { name, kind, help, .. } in METRICS {
+            assert!(seen.insert(name), "{name} is listed twice");
+            assert!(name.starts_with("tidegate_") || name.starts_with("process_"), "{name}");
+            let counts = name.ends_with("_total") && !name.starts_with("process_");
+            assert_eq!(counts, *kind == MetricKind::Counter, "{name}: only counters end in _total");
+            assert!(help.ends_with('.'), "{name}: {help}");
+        }
+    }
+}
