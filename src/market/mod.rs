@@ -1,1 +1,25 @@
-//! To be written.
+//! What coins are worth: the sources that say so, how they are weighed against each other, and the feed.
+//!
+//! [`Prices`] is the way in. No price is ever invented: where too few sources agree, the last one on which enough
+//! did is given, flagged stale, or a typed error. Amounts are exact decimals from the wire to the caller.
+//! A new source is a file in `sources/`; a new way of weighing quotes belongs in `aggregate/`.
+//! The promises are tested in `tests/` of this room and, over the stand-ins, in `tests/it/`.
+
+mod aggregate;
+mod catalogue;
+mod demand;
+mod desk;
+mod error;
+mod feed;
+mod panel;
+mod price;
+mod prices;
+pub mod sources;
+#[cfg(test)]
+mod tests;
+
+pub use catalogue::{Catalogue, Coin, Listing};
+pub use desk::{PriceCache, price_tag};
+pub use error::PriceError;
+pub use price::{Confidence, Currency, Price, PriceUpdate, Quorum, RejectReason, SourcePrice};
+pub use prices::{PriceParts, PriceUpdates, Prices};
