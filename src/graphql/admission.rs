@@ -1,0 +1,112 @@
+//! Whether an operation may run now.
+//!
+//! The order, and why: auth first, because nobody may learn of a limit that is not theirs. Rate limits next, so that
+//! whatever follows has been paid for. Cost last, as the one check that needs neither caller nor clock. Only then is
+//! the response cache looked at: a cached answer is as protected as a fresh one and costs the same tokens.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_graphql::{PathSegment, ServerError, Value, Variables};
+
+use super::{
+    Caller, ErrorCode, LimitState,
+    error::Refusal,
+    plan::{Demand, Plan},
+};
+use crate::limits::{self, Decision, LimitKey, Limiter, Policy, Standing};
+
+/// Most errors in one refusal; the rest say nothing new.
+const MAX_ERRORS: usize = 20;
+
+/// What admission says.
+pub(crate) struct Verdict {
+    pub(crate) refusal: Option<Refusal>,
+    /// What is left of every limit that was drawn from.
+    pub(crate) limits: Vec<LimitState>,
+}
+
+/// Decides whether the caller may run the plan with these variables.
+pub(crate) async fn admit(limiter: &Limiter, plan: &Plan, variables: &Variables, caller: &Caller) -> Verdict {
+    let demands: Vec<&Demand> = plan.demands.iter().filter(|demand| is_selected(demand, variables)).collect();
+    if let Some(refusal) = unauthorised(&demands, caller) {
+        return Verdict { refusal: Some(refusal), limits: Vec::new() };
+    }
+    let (refusal, limits) = draw(limiter, &demands, caller).await;
+    Verdict { refusal: refusal.or_else(|| plan.excess.clone()), limits }
+}
+
+/// Whether the variables leave the field in.
+fn is_selected(demand: &Demand, variables: &Variables) -> bool {
+    demand.conditions.iter().all(|condition| {
+        let given = variables.get(&condition.variable);
+        given.is_none_or(|given| *given == Value::Boolean(condition.expected))
+    })
+}
+
+fn unauthorised(demands: &[&Demand], caller: &Caller) -> Option<Refusal> {
+    let role = caller.principal.as_ref().map(|principal| principal.role);
+    let refused = demands.iter().filter(|demand| demand.requires.is_some_and(|required| role < Some(required)));
+    let errors: Vec<ServerError> = refused
+        .take(MAX_ERRORS)
+        .map(|demand| {
+            let message = match demand.requires {
+                Some(required) if role.is_some() => format!("{} needs the role {required}", demand.coordinate),
+                _ => format!("{} needs a token", demand.coordinate),
+            };
+            error_at(demand, message)
+        })
+        .collect();
+    let code = if role.is_none() { ErrorCode::Unauthenticated } else { ErrorCode::Forbidden };
+    if errors.is_empty() { None } else { Some(Refusal::many(code, errors)) }
+}
+
+async fn draw(limiter: &Limiter, demands: &[&Demand], caller: &Caller) -> (Option<Refusal>, Vec<LimitState>) {
+    let mut draws: BTreeMap<&Arc<str>, (limits::Demand, &Demand)> = BTreeMap::new();
+    for demand in demands {
+        let Some(limit) = demand.limit else { continue };
+        let entry = draws.entry(&demand.coordinate).or_insert_with(|| {
+            let name = Arc::clone(&demand.coordinate);
+            let key = LimitKey::for_caller(caller.principal.as_ref(), caller.address, &name);
+            let policy = Policy { name, limit: limit.limit, window: limit.window };
+            (limits::Demand { key, policy, cost: 0 }, demand)
+        });
+        entry.0.cost = entry.0.cost.saturating_add(1);
+    }
+    if draws.is_empty() {
+        return (None, Vec::new());
+    }
+    let wanted: Vec<limits::Demand> = draws.values().map(|(demand, _)| demand.clone()).collect();
+    match limiter.check(&wanted).await {
+        Decision::Allowed { states } => (None, states.into_iter().map(state).collect()),
+        Decision::Refused { standing, states, retry_after } => {
+            let refused = draws.get(&standing.name).map(|(_, demand)| *demand);
+            (Some(limited(&standing, refused, retry_after)), states.into_iter().map(state).collect())
+        }
+    }
+}
+
+fn limited(standing: &Standing, refused: Option<&Demand>, wait: Duration) -> Refusal {
+    let seconds = standing.window.as_secs();
+    let message = format!("{} allows {} selections in {seconds} seconds", standing.name, standing.quota);
+    let error = match refused {
+        Some(demand) => error_at(demand, message),
+        None => ServerError::new(message, None),
+    };
+    Refusal::many(ErrorCode::RateLimited, vec![error]).retry_after(wait)
+}
+
+fn error_at(demand: &Demand, message: String) -> ServerError {
+    let mut error = ServerError::new(message, Some(demand.at));
+    error.path = demand.path.iter().map(|key| PathSegment::Field(key.to_string())).collect();
+    error
+}
+
+fn state(standing: Standing) -> LimitState {
+    LimitState {
+        name: standing.name,
+        quota: standing.quota,
+        window: standing.window,
+        remaining: standing.remaining,
+        reset: standing.reset,
+    }
+}

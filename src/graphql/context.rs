@@ -1,0 +1,115 @@
+//! What resolvers reach for: the house's services, and the little that one request carries along.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use async_graphql::Context;
+use parking_lot::Mutex;
+
+use super::loaders::Loaders;
+use crate::{
+    cache::Tag,
+    market::Prices,
+    model::{Clock, Principal},
+    resilience::Upstreams,
+};
+
+/// The services behind the schema.
+#[derive(Clone)]
+pub struct Services {
+    /// Prices: look-ups and updates.
+    pub prices: Prices,
+    /// The upstreams and their breakers.
+    pub upstreams: Upstreams,
+    /// Time.
+    pub clock: Clock,
+    /// Most coins in one argument.
+    pub max_coins: usize,
+}
+
+/// What one execution carries along.
+#[derive(Clone)]
+pub(crate) struct Scope(Arc<Inner>);
+
+struct Inner {
+    loaders: Loaders,
+    /// Present only where the answer is kept per caller or not at all; see `Scope::principal`.
+    principal: Option<Principal>,
+    max_age: AtomicU32,
+    tags: Mutex<Vec<Tag>>,
+    topic: Mutex<Option<Arc<str>>>,
+}
+
+impl Scope {
+    pub(crate) fn new(loaders: Loaders, principal: Option<Principal>) -> Self {
+        Self(Arc::new(Inner {
+            loaders,
+            principal,
+            max_age: AtomicU32::new(u32::MAX),
+            tags: Mutex::default(),
+            topic: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn loaders(&self) -> &Loaders {
+        &self.0.loaders
+    }
+
+    /// The caller, for fields marked `@cacheControl(scope: PRIVATE)`.
+    ///
+    /// Everywhere else there is none, whoever asks: what a resolver cannot see cannot leak through a shared answer.
+    #[expect(dead_code, reason = "the first private field, `me`, comes with the event store")]
+    pub(crate) fn principal(&self) -> Option<&Principal> {
+        self.0.principal.as_ref()
+    }
+
+    /// The answer holds something that is good for no longer than this many seconds.
+    pub(crate) fn restrict_age(&self, seconds: u32) {
+        self.0.max_age.fetch_min(seconds, Ordering::Relaxed);
+    }
+
+    /// The lowest age that any resolver asked for; `u32::MAX` when none did.
+    pub(crate) fn max_age(&self) -> u32 {
+        self.0.max_age.load(Ordering::Relaxed)
+    }
+
+    /// The answer is to be forgotten when this tag is invalidated.
+    pub(crate) fn tag(&self, tag: Tag) {
+        self.0.tags.lock().push(tag);
+    }
+
+    /// Takes the tags that resolvers gave the answer.
+    pub(crate) fn take_tags(&self) -> Vec<Tag> {
+        std::mem::take(&mut self.0.tags.lock())
+    }
+
+    /// The event being delivered supersedes earlier ones of the same topic: a slow reader needs only the newest.
+    pub(crate) fn supersede(&self, topic: Arc<str>) {
+        *self.0.topic.lock() = Some(topic);
+    }
+
+    /// Takes the topic of the event just resolved.
+    pub(crate) fn take_topic(&self) -> Option<Arc<str>> {
+        self.0.topic.lock().take()
+    }
+}
+
+/// Short names for what resolvers reach for.
+pub(crate) trait ContextExt {
+    /// The house's services.
+    fn services(&self) -> &Services;
+    /// What this execution carries along.
+    fn scope(&self) -> &Scope;
+}
+
+impl ContextExt for Context<'_> {
+    fn services(&self) -> &Services {
+        self.data_unchecked::<Services>()
+    }
+
+    fn scope(&self) -> &Scope {
+        self.data_unchecked::<Scope>()
+    }
+}

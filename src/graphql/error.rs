@@ -1,0 +1,175 @@
+//! Every error that leaves the house: its code, its message, and what is kept from the caller.
+//!
+//! Rooms say what failed in their own words; this file alone decides what a caller is told. An
+//! `INTERNAL_SERVER_ERROR` has a constant message and a request id; what really happened is logged here, once.
+
+use std::time::Duration;
+
+use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value};
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{ErrorCode, RequestId};
+use crate::market::PriceError;
+
+const INTERNAL_MESSAGE: &str = "internal server error";
+
+/// What a resolver tells the caller.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    code: ErrorCode,
+    message: String,
+    retry_after: Option<Duration>,
+    details: Vec<(&'static str, Value)>,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retry_after: None, details: Vec::new() }
+    }
+
+    /// A fault of our own: logged here, masked for the caller.
+    pub(crate) fn internal(fault: &dyn std::error::Error) -> Self {
+        tracing::error!(error = %fault, "internal error");
+        Self::new(ErrorCode::InternalServerError, INTERNAL_MESSAGE)
+    }
+
+    pub(crate) fn retry_after(mut self, wait: Option<Duration>) -> Self {
+        self.retry_after = wait;
+        self
+    }
+
+    pub(crate) fn detail(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.details.push((name, value.into()));
+        self
+    }
+}
+
+impl From<ApiError> for async_graphql::Error {
+    fn from(error: ApiError) -> Self {
+        let mut extensions = ErrorExtensionValues::default();
+        extensions.set("code", error.code.as_str());
+        if let Some(wait) = error.retry_after {
+            extensions.set("retryAfterMs", millis(wait));
+        }
+        for (name, value) in error.details {
+            extensions.set(name, value);
+        }
+        Self { message: error.message, source: None, extensions: Some(extensions) }
+    }
+}
+
+impl From<PriceError> for ApiError {
+    fn from(error: PriceError) -> Self {
+        match &error {
+            PriceError::UnknownCoin { candidates, .. } => {
+                let candidates: Vec<Value> = candidates.iter().map(|id| Value::from(id.as_str())).collect();
+                Self::new(ErrorCode::NotFound, error.to_string()).detail("candidates", Value::List(candidates))
+            }
+            PriceError::Unavailable(cause) => {
+                Self::new(ErrorCode::UpstreamUnavailable, error.to_string()).retry_after(cause.retry_after())
+            }
+            PriceError::NoQuorum { .. } | PriceError::FeedFull { .. } => {
+                Self::new(ErrorCode::UpstreamUnavailable, error.to_string())
+            }
+            PriceError::Interrupted => Self::internal(&error),
+        }
+    }
+}
+
+/// A request that was refused before anything executed.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    /// What transports decide the status by.
+    pub(crate) code: ErrorCode,
+    pub(crate) errors: Vec<ServerError>,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::many(code, vec![ServerError::new(message, None)])
+    }
+
+    pub(crate) fn at(code: ErrorCode, message: impl Into<String>, at: Pos) -> Self {
+        Self::many(code, vec![ServerError::new(message, Some(at))])
+    }
+
+    pub(crate) fn many(code: ErrorCode, mut errors: Vec<ServerError>) -> Self {
+        for error in &mut errors {
+            set(error, "code", code.as_str());
+        }
+        Self { code, errors, retry_after: None }
+    }
+
+    /// A fault of our own, already logged where it was caught.
+    pub(crate) fn internal() -> Self {
+        Self::new(ErrorCode::InternalServerError, INTERNAL_MESSAGE)
+    }
+
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+        for error in &mut self.errors {
+            set(error, "retryAfterMs", millis(wait));
+        }
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The response: errors and no `data`.
+    pub(crate) fn body(&self, request_id: &RequestId) -> Bytes {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            errors: &'a [ServerError],
+        }
+        json(&Body { errors: &stamped(self.errors.clone(), request_id) })
+    }
+
+    /// The payload of graphql-transport-ws's `error`: the errors alone.
+    pub(crate) fn list(&self, request_id: &RequestId) -> Bytes {
+        json(&stamped(self.errors.clone(), request_id))
+    }
+}
+
+/// The response of an operation without errors.
+pub(crate) fn complete_body(data: &Value) -> Bytes {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        data: &'a Value,
+    }
+    json(&Body { data })
+}
+
+/// The response of an operation of which some fields failed.
+pub(crate) fn partial_body(data: &Value, errors: Vec<ServerError>, request_id: &RequestId) -> Bytes {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        data: &'a Value,
+        errors: Vec<ServerError>,
+    }
+    json(&Body { data, errors: stamped(errors, request_id) })
+}
+
+/// Gives every error its code and the id of the request.
+///
+/// Rooms' errors come coded through [`ApiError`]; what has no code was said by the library about an argument.
+fn stamped(mut errors: Vec<ServerError>, request_id: &RequestId) -> Vec<ServerError> {
+    for error in &mut errors {
+        if error.extensions.as_ref().is_none_or(|extensions| extensions.get("code").is_none()) {
+            set(error, "code", ErrorCode::BadUserInput.as_str());
+        }
+        set(error, "requestId", request_id.0.as_ref());
+    }
+    errors
+}
+
+fn set(error: &mut ServerError, name: &str, value: impl Into<Value>) {
+    error.extensions.get_or_insert_with(ErrorExtensionValues::default).set(name, value);
+}
+
+fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+fn json(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).expect("values with text keys and finite numbers always serialise").into()
+}

@@ -1,0 +1,123 @@
+//! Running a planned operation.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use async_graphql::{Request, Response, ServerError, Value, Variables};
+use bytes::Bytes;
+use futures_util::{FutureExt, Stream, StreamExt};
+
+use super::{
+    ErrorCode, RequestId,
+    context::{Scope, Services},
+    error::{Refusal, complete_body, partial_body},
+    loaders::Loaders,
+    plan::{CachePolicy, Plan},
+    schema::{self, Executable},
+};
+use crate::{cache::Tag, model::Principal};
+
+/// Runs operations that were planned and admitted.
+#[derive(Clone)]
+pub(crate) struct Executor {
+    schema: Executable,
+    services: Services,
+    timeout: Duration,
+}
+
+/// What came of an execution.
+#[derive(Debug, Clone)]
+pub(crate) struct Executed {
+    payload: Payload,
+    pub(crate) policy: CachePolicy,
+    pub(crate) tags: Vec<Tag>,
+}
+
+#[derive(Debug, Clone)]
+enum Payload {
+    /// No errors: the same bytes for everybody, made once.
+    Complete(Bytes),
+    /// The errors name the request that they are told to.
+    Partial { data: Value, errors: Vec<ServerError> },
+}
+
+impl Executed {
+    pub(crate) fn body(&self, request_id: &RequestId) -> Bytes {
+        match &self.payload {
+            Payload::Complete(body) => body.clone(),
+            Payload::Partial { data, errors } => partial_body(data, errors.clone(), request_id),
+        }
+    }
+
+    /// Bytes that the answer takes in memory, about.
+    pub(crate) fn weight(&self) -> usize {
+        match &self.payload {
+            Payload::Complete(body) => body.len(),
+            // Not kept, so never weighed for long.
+            Payload::Partial { errors, .. } => 1_024 * errors.len(),
+        }
+    }
+}
+
+impl Executor {
+    pub(crate) fn new(services: Services, timeout: Duration) -> Self {
+        Self { schema: schema::executable(services.clone()), services, timeout }
+    }
+
+    /// Runs a query or mutation to its end, its deadline or its panic.
+    pub(crate) async fn execute(
+        &self,
+        plan: &Plan,
+        variables: Variables,
+        principal: Option<&Principal>,
+    ) -> Result<Executed, Refusal> {
+        let scope = self.scope(plan, principal);
+        let run = self.schema.execute(request(plan, variables, &scope));
+        let driven = AssertUnwindSafe(scope.loaders().turns().drive(run)).catch_unwind();
+        match tokio::time::timeout(self.timeout, driven).await {
+            Ok(Ok(response)) => Ok(executed(plan, response, &scope)),
+            // The panic hook has logged it.
+            Ok(Err(_panic)) => Err(Refusal::internal()),
+            Err(_elapsed) => Err(Refusal::new(ErrorCode::Timeout, "the operation took too long")),
+        }
+    }
+
+    /// Starts a subscription. Each item is one event's response and the topic whose earlier events it supersedes.
+    pub(crate) fn subscribe(
+        &self,
+        plan: &Plan,
+        variables: Variables,
+        principal: Option<&Principal>,
+    ) -> impl Stream<Item = (Response, Option<Arc<str>>)> + Send + use<> {
+        let scope = self.scope(plan, principal);
+        let mut events = self.schema.execute_stream(request(plan, variables, &scope));
+        async_stream::stream! {
+            while let Some(response) = scope.loaders().turns().drive(events.next()).await {
+                yield (response, scope.take_topic());
+            }
+        }
+    }
+
+    /// The caller is passed on only where the answer is not shared.
+    fn scope(&self, plan: &Plan, principal: Option<&Principal>) -> Scope {
+        let visible = principal.filter(|_| plan.cache.private).cloned();
+        Scope::new(Loaders::new(self.services.prices.clone()), visible)
+    }
+}
+
+fn request(plan: &Plan, variables: Variables, scope: &Scope) -> Request {
+    let mut request = Request::new("").variables(variables).data(scope.clone());
+    request.set_parsed_query(plan.document.clone());
+    request
+}
+
+fn executed(plan: &Plan, response: Response, scope: &Scope) -> Executed {
+    let mut policy = plan.cache;
+    policy.restrict(scope.max_age().min(policy.max_age()), false);
+    let payload = if response.errors.is_empty() {
+        Payload::Complete(complete_body(&response.data))
+    } else {
+        policy.restrict(0, false);
+        Payload::Partial { data: response.data, errors: response.errors }
+    };
+    Executed { payload, policy, tags: scope.take_tags() }
+}

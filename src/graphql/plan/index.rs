@@ -1,0 +1,312 @@
+//! The schema as its own SDL tells it: every field's type and what its directives demand.
+//!
+//! The SDL is the one source. What `@auth`, `@rateLimit` and `@cacheControl` say there is what the plan enforces, so
+//! that the printed contract and the running server cannot drift apart.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_graphql::{
+    Name, Positioned, Value,
+    parser::{
+        parse_schema,
+        types::{
+            BaseType, ConstDirective, FieldDefinition, InputValueDefinition, OperationType, Type, TypeDefinition,
+            TypeKind, TypeSystemDefinition,
+        },
+    },
+};
+
+use crate::model::Role;
+
+/// Why the schema's own text cannot be read back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    /// The SDL is not GraphQL.
+    #[error("the schema's text does not parse: {0}")]
+    Syntax(String),
+    /// A directive's arguments are not what its declaration says.
+    #[error("@{directive} on {coordinate} is malformed")]
+    Directive {
+        /// The directive's name.
+        directive: &'static str,
+        /// The field or type it stands on.
+        coordinate: String,
+    },
+}
+
+/// The types of the schema, by name.
+#[derive(Debug)]
+pub(crate) struct SchemaIndex {
+    types: HashMap<Name, TypeEntry>,
+    roots: Roots,
+}
+
+#[derive(Debug)]
+struct Roots {
+    query: Name,
+    mutation: Name,
+    subscription: Name,
+}
+
+/// What the plan needs to know of a type.
+#[derive(Debug)]
+pub(crate) enum TypeEntry {
+    /// An object, interface or union.
+    Composite { fields: HashMap<Name, FieldEntry>, hint: CacheHint },
+    /// An input object.
+    Input { fields: Vec<(Name, InputField)>, one_of: bool },
+    /// An enum and its values.
+    Enum(HashSet<Name>),
+    /// A scalar.
+    Scalar,
+}
+
+/// What the plan needs to know of a field.
+#[derive(Debug)]
+pub(crate) struct FieldEntry {
+    pub(crate) coordinate: Arc<str>,
+    pub(crate) type_name: Name,
+    pub(crate) is_list: bool,
+    pub(crate) requires: Option<Role>,
+    pub(crate) limit: Option<RateLimit>,
+    pub(crate) hint: CacheHint,
+}
+
+/// A field of an input object.
+#[derive(Debug)]
+pub(crate) struct InputField {
+    pub(crate) ty: Type,
+    pub(crate) has_default: bool,
+}
+
+/// `@rateLimit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RateLimit {
+    pub(crate) limit: u32,
+    pub(crate) window: Duration,
+}
+
+/// `@cacheControl`, as written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct CacheHint {
+    pub(crate) max_age: Option<u32>,
+    pub(crate) private: Option<bool>,
+    pub(crate) inherit: bool,
+}
+
+impl SchemaIndex {
+    /// Reads a schema's SDL.
+    pub(crate) fn read(sdl: &str) -> Result<Self, SchemaError> {
+        let document = parse_schema(sdl).map_err(|error| SchemaError::Syntax(error.to_string()))?;
+        let mut types: HashMap<Name, TypeEntry> =
+            ["Int", "Float", "String", "Boolean", "ID"].map(|name| (Name::new(name), TypeEntry::Scalar)).into();
+        let mut roots = Roots {
+            query: Name::new("Query"),
+            mutation: Name::new("Mutation"),
+            subscription: Name::new("Subscription"),
+        };
+        for definition in document.definitions {
+            match definition {
+                TypeSystemDefinition::Type(definition) => {
+                    let name = definition.node.name.node.clone();
+                    types.insert(name, TypeEntry::read(&definition.node)?);
+                }
+                TypeSystemDefinition::Schema(definition) => {
+                    let named = |given: Option<Positioned<Name>>, default| given.map_or(default, |name| name.node);
+                    roots.query = named(definition.node.query, roots.query);
+                    roots.mutation = named(definition.node.mutation, roots.mutation);
+                    roots.subscription = named(definition.node.subscription, roots.subscription);
+                }
+                TypeSystemDefinition::Directive(_) => {}
+            }
+        }
+        Ok(Self { types, roots })
+    }
+
+    pub(crate) fn root(&self, operation: OperationType) -> &Name {
+        match operation {
+            OperationType::Query => &self.roots.query,
+            OperationType::Mutation => &self.roots.mutation,
+            OperationType::Subscription => &self.roots.subscription,
+        }
+    }
+
+    pub(crate) fn get(&self, type_name: &str) -> Option<&TypeEntry> {
+        self.types.get(type_name)
+    }
+
+    pub(crate) fn field(&self, type_name: &str, field: &str) -> Option<&FieldEntry> {
+        match self.types.get(type_name)? {
+            TypeEntry::Composite { fields, .. } => fields.get(field),
+            _ => None,
+        }
+    }
+
+    /// The coordinates of the fields with a limit, sorted.
+    pub(crate) fn limited(&self) -> Vec<Arc<str>> {
+        let fields = self.types.values().flat_map(|entry| match entry {
+            TypeEntry::Composite { fields, .. } => Some(fields.values()),
+            _ => None,
+        });
+        let limited = fields.flatten().filter(|field| field.limit.is_some());
+        let mut coordinates: Vec<Arc<str>> = limited.map(|field| Arc::clone(&field.coordinate)).collect();
+        coordinates.sort_unstable();
+        coordinates
+    }
+
+    /// The hint of a composite type; `None` for leaf types, which inherit.
+    pub(crate) fn composite_hint(&self, type_name: &str) -> Option<CacheHint> {
+        match self.types.get(type_name)? {
+            TypeEntry::Composite { hint, .. } => Some(*hint),
+            _ => None,
+        }
+    }
+}
+
+impl TypeEntry {
+    fn read(definition: &TypeDefinition) -> Result<Self, SchemaError> {
+        let name = &definition.name.node;
+        let composite = |fields: &[Positioned<FieldDefinition>]| {
+            let fields = fields
+                .iter()
+                .map(|field| Ok((field.node.name.node.clone(), FieldEntry::read(name, &field.node)?)))
+                .collect::<Result<_, SchemaError>>()?;
+            Ok(Self::Composite { fields, hint: CacheHint::read(&definition.directives, name)? })
+        };
+        match &definition.kind {
+            TypeKind::Object(object) => composite(&object.fields),
+            TypeKind::Interface(interface) => composite(&interface.fields),
+            TypeKind::Union(_) => composite(&[]),
+            TypeKind::Enum(values) => {
+                Ok(Self::Enum(values.values.iter().map(|value| value.node.value.node.clone()).collect()))
+            }
+            TypeKind::InputObject(input) => Ok(Self::Input {
+                fields: input.fields.iter().map(|field| InputField::read(&field.node)).collect(),
+                one_of: definition.directives.iter().any(|directive| directive.node.name.node == "oneOf"),
+            }),
+            TypeKind::Scalar => Ok(Self::Scalar),
+        }
+    }
+}
+
+impl InputField {
+    fn read(definition: &InputValueDefinition) -> (Name, Self) {
+        let ty = definition.ty.node.clone();
+        (definition.name.node.clone(), Self { ty, has_default: definition.default_value.is_some() })
+    }
+}
+
+impl FieldEntry {
+    fn read(type_name: &Name, definition: &FieldDefinition) -> Result<Self, SchemaError> {
+        let coordinate = format!("{type_name}.{}", definition.name.node);
+        let find = |name: &str| definition.directives.iter().find(|directive| directive.node.name.node == name);
+        let malformed = |directive| SchemaError::Directive { directive, coordinate: coordinate.clone() };
+        let requires =
+            find("auth").map(|directive| role(&directive.node).ok_or_else(|| malformed("auth"))).transpose()?;
+        let limit = find("rateLimit")
+            .map(|directive| RateLimit::read(&directive.node).ok_or_else(|| malformed("rateLimit")))
+            .transpose()?;
+        let (type_name, is_list) = innermost(&definition.ty.node);
+        Ok(Self {
+            type_name: type_name.clone(),
+            is_list,
+            requires,
+            limit,
+            hint: CacheHint::read(&definition.directives, &coordinate)?,
+            coordinate: coordinate.into(),
+        })
+    }
+}
+
+impl RateLimit {
+    fn read(directive: &ConstDirective) -> Option<Self> {
+        let limit = integer(directive, "limit").filter(|limit| *limit > 0)?;
+        let seconds = integer(directive, "duration").filter(|seconds| *seconds > 0)?;
+        Some(Self { limit, window: Duration::from_secs(seconds.into()) })
+    }
+}
+
+impl CacheHint {
+    fn read(directives: &[Positioned<ConstDirective>], coordinate: &str) -> Result<Self, SchemaError> {
+        let Some(directive) = directives.iter().find(|directive| directive.node.name.node == "cacheControl") else {
+            return Ok(Self::default());
+        };
+        let directive = &directive.node;
+        let malformed = || SchemaError::Directive { directive: "cacheControl", coordinate: coordinate.to_owned() };
+        let given = |name| directive.get_argument(name).filter(|value| value.node != Value::Null);
+        let max_age = given("maxAge").map(|_| integer(directive, "maxAge").ok_or_else(malformed)).transpose()?;
+        let private = given("scope")
+            .map(|scope| match &scope.node {
+                Value::Enum(name) if name == "PRIVATE" => Ok(true),
+                Value::Enum(name) if name == "PUBLIC" => Ok(false),
+                _ => Err(malformed()),
+            })
+            .transpose()?;
+        let inherit = given("inheritMaxAge").is_some_and(|value| value.node == Value::Boolean(true));
+        Ok(Self { max_age, private, inherit })
+    }
+}
+
+fn role(directive: &ConstDirective) -> Option<Role> {
+    match &directive.get_argument("requires")?.node {
+        Value::Enum(name) => name.parse().ok(),
+        _ => None,
+    }
+}
+
+fn integer(directive: &ConstDirective, argument: &str) -> Option<u32> {
+    match &directive.get_argument(argument)?.node {
+        Value::Number(number) => number.as_u64().and_then(|number| number.try_into().ok()),
+        _ => None,
+    }
+}
+
+fn innermost(ty: &Type) -> (&Name, bool) {
+    match &ty.base {
+        BaseType::Named(name) => (name, false),
+        BaseType::List(inner) => (innermost(inner).0, true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directives_are_read_from_the_text() {
+        let index = SchemaIndex::read(
+            "type Query { a(x: Int): [P!]! @auth(requires: ADMIN) @rateLimit(limit: 5, duration: 60) \
+             b: Int @cacheControl(maxAge: 3, scope: PRIVATE) c: P } \
+             type P @cacheControl(maxAge: 10) { d: Int @cacheControl(inheritMaxAge: true) }",
+        )
+        .unwrap();
+        let a = index.field("Query", "a").unwrap();
+        assert_eq!((&*a.coordinate, a.type_name.as_str(), a.is_list), ("Query.a", "P", true));
+        assert_eq!(a.requires, Some(Role::Admin));
+        assert_eq!(a.limit, Some(RateLimit { limit: 5, window: Duration::from_mins(1) }));
+        let b = index.field("Query", "b").unwrap();
+        assert_eq!(b.hint, CacheHint { max_age: Some(3), private: Some(true), inherit: false });
+        assert_eq!(index.composite_hint("P").unwrap().max_age, Some(10));
+        assert_eq!(index.composite_hint("Int"), None);
+        assert!(index.field("P", "d").unwrap().hint.inherit);
+    }
+
+    #[test]
+    fn a_malformed_directive_stops_the_start() {
+        for (sdl, directive) in [
+            ("type Query { a: Int @auth(requires: ROOT) }", "auth"),
+            ("type Query { a: Int @rateLimit(limit: 0, duration: 60) }", "rateLimit"),
+            ("type Query { a: Int @cacheControl(maxAge: -1) }", "cacheControl"),
+        ] {
+            let error = SchemaIndex::read(sdl).unwrap_err();
+            assert!(
+                matches!(&error, SchemaError::Directive { directive: found, .. } if *found == directive),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Scalars of the contract.
+
+use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use chrono::{DateTime as ChronoDateTime, SecondsFormat};
+
+use crate::model::{self, Timestamp, parse_decimal};
+
+pub(crate) struct Decimal(pub(crate) model::Decimal);
+
+/// An exact decimal number, as a string: `"67187.3358936566"`. It never passes through a float.
+#[Scalar]
+impl ScalarType for Decimal {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let text = match &value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) if number.is_i64() || number.is_u64() => number.to_string(),
+            _ => return Err(InputValueError::expected_type(value)),
+        };
+        parse_decimal(&text).map(Self).map_err(InputValueError::custom)
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+pub(crate) struct DateTime(pub(crate) Timestamp);
+
+/// A point in time, RFC 3339 in UTC with milliseconds: `"2026-11-21T08:30:00.250Z"`.
+#[Scalar(specified_by_url = "https://datatracker.ietf.org/doc/html/rfc3339")]
+impl ScalarType for DateTime {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
+        let time = ChronoDateTime::parse_from_rfc3339(text).map_err(InputValueError::custom)?;
+        Ok(Self(time.to_utc()))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn amounts_and_times_keep_their_spelling() {
+        for (given, expected) in [
+            (json!("67187.3358936566"), Some("67187.3358936566")),
+            (json!("0.10"), Some("0.10")),
+            (json!(12), Some("12")),
+            (json!(0.1), None),
+            (json!("ten"), None),
+        ] {
+            let parsed = Decimal::parse(Value::from_json(given.clone()).unwrap()).ok();
+            assert_eq!(parsed.map(|amount| amount.to_value()), expected.map(Value::from), "{given}");
+        }
+        let time = DateTime::parse(Value::from("2026-11-21T09:30:00.25+01:00")).ok().unwrap();
+        assert_eq!(time.to_value(), Value::from("2026-11-21T08:30:00.250Z"));
+    }
+}

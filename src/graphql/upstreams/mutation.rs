@@ -1,0 +1,82 @@
+//! `upstreamForceOpen`, `upstreamForceClose` and `upstreamReset`.
+
+use async_graphql::{Context, Enum, InputObject, Object, SimpleObject};
+
+use super::types::Upstream;
+use crate::{
+    graphql::{
+        context::ContextExt,
+        directives::{RequiredRole, auth},
+    },
+    resilience::UpstreamStatus,
+};
+
+/// Names the upstream to act on.
+#[derive(InputObject)]
+pub(crate) struct UpstreamInput {
+    /// The name, as in `upstreams`.
+    name: String,
+}
+
+/// The upstream after the action, or why nothing was done.
+#[derive(SimpleObject)]
+pub(crate) struct UpstreamPayload {
+    /// The upstream as it stands now; null when nothing was done.
+    upstream: Option<Upstream>,
+    /// What was wrong with the input.
+    user_errors: Vec<UpstreamUserError>,
+}
+
+/// Something wrong with the input.
+#[derive(SimpleObject)]
+pub(crate) struct UpstreamUserError {
+    /// What kind of error it is.
+    code: UpstreamErrorCode,
+    /// The path of the input field.
+    field: Vec<String>,
+    /// A sentence for people.
+    message: String,
+}
+
+/// What can be wrong with the input.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UpstreamErrorCode {
+    /// There is no upstream of that name.
+    NotFound,
+}
+
+#[derive(Default)]
+pub(crate) struct UpstreamsMutation;
+
+#[Object]
+impl UpstreamsMutation {
+    /// Refuses every call to an upstream until it is reset.
+    #[graphql(directive = auth::apply(RequiredRole::Admin))]
+    async fn upstream_force_open(&self, ctx: &Context<'_>, input: UpstreamInput) -> UpstreamPayload {
+        payload(&input.name, ctx.services().upstreams.force_open(&input.name))
+    }
+
+    /// Lets every call to an upstream through until it is reset, whatever comes back.
+    #[graphql(directive = auth::apply(RequiredRole::Admin))]
+    async fn upstream_force_close(&self, ctx: &Context<'_>, input: UpstreamInput) -> UpstreamPayload {
+        payload(&input.name, ctx.services().upstreams.force_close(&input.name))
+    }
+
+    /// Ends what was forced; the breaker starts afresh, closed.
+    #[graphql(directive = auth::apply(RequiredRole::Admin))]
+    async fn upstream_reset(&self, ctx: &Context<'_>, input: UpstreamInput) -> UpstreamPayload {
+        payload(&input.name, ctx.services().upstreams.reset(&input.name))
+    }
+}
+
+fn payload(name: &str, status: Option<UpstreamStatus>) -> UpstreamPayload {
+    let missing = || UpstreamUserError {
+        code: UpstreamErrorCode::NotFound,
+        field: vec!["input".into(), "name".into()],
+        message: format!("there is no upstream named {name:?}"),
+    };
+    UpstreamPayload {
+        user_errors: if status.is_none() { vec![missing()] } else { Vec::new() },
+        upstream: status.map(Upstream),
+    }
+}
