@@ -1,0 +1,107 @@
+//! Reading from and writing to one socket, and parting from it.
+//!
+//! Knows messages, not what they mean; `connection.rs` does.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::extract::ws::Message;
+use futures_util::{Sink, SinkExt, Stream, StreamExt, ready};
+use tokio::time::timeout;
+
+use super::{close::Ending, operations::Operation, queue::Queue};
+use crate::http::meters;
+
+/// How long a peer gets to take the last messages and answer our close frame.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// The outside world: the WebSocket of the web framework, or a test's.
+pub(super) trait Socket:
+    Stream<Item = Result<Message, axum::Error>> + Sink<Message, Error = axum::Error> + Unpin
+{
+}
+
+impl<S> Socket for S where S: Stream<Item = Result<Message, axum::Error>> + Sink<Message, Error = axum::Error> + Unpin {}
+
+/// What happened on the socket.
+pub(super) enum Traffic {
+    /// A message came, or the end.
+    Heard(Option<Result<Message, axum::Error>>),
+    /// A message was taken, with the operation that waited for it.
+    Taken(Result<Option<Operation>, axum::Error>),
+}
+
+/// Reading and writing in turns, so that a flood of one cannot keep the other waiting. One object instead of two halves:
+/// a half for writing would hide whether the socket is ready for more.
+#[derive(Default)]
+pub(super) struct Turns {
+    reading_first: bool,
+    /// Something was written that the system may not have seen yet.
+    unflushed: bool,
+}
+
+impl Turns {
+    /// The next thing to happen. Nothing is lost when it is dropped between two polls.
+    pub(super) async fn next(&mut self, socket: &mut impl Socket, queue: &mut Queue<Operation>) -> Traffic {
+        self.reading_first = !self.reading_first;
+        poll_fn(|cx| {
+            if self.reading_first
+                && let Poll::Ready(heard) = socket.poll_next_unpin(cx)
+            {
+                return Poll::Ready(Traffic::Heard(heard));
+            }
+            if let Poll::Ready(taken) = self.write(socket, queue, cx) {
+                return Poll::Ready(Traffic::Taken(taken));
+            }
+            if self.reading_first { Poll::Pending } else { socket.poll_next_unpin(cx).map(Traffic::Heard) }
+        })
+        .await
+    }
+
+    /// Hands the oldest message to the socket, or flushes when there is none.
+    fn write(
+        &mut self,
+        socket: &mut impl Socket,
+        queue: &mut Queue<Operation>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Operation>, axum::Error>> {
+        if queue.is_empty() && self.unflushed {
+            ready!(socket.poll_flush_unpin(cx))?;
+            self.unflushed = false;
+        }
+        if queue.is_empty() {
+            return Poll::Pending;
+        }
+        ready!(socket.poll_ready_unpin(cx))?;
+        let (message, waiting) = queue.pop().expect("it is not empty");
+        self.unflushed = true;
+        socket.start_send_unpin(message)?;
+        Poll::Ready(Ok(waiting))
+    }
+}
+
+/// Sends what is left and the close frame, then reads until the peer has closed too: hanging up with unread bytes would
+/// reset the connection and take the close frame with it.
+pub(super) async fn farewell(socket: &mut impl Socket, queue: &mut Queue<Operation>, ending: &Ending) {
+    meters::socket_closed(ending.label());
+    tracing::debug!(code = ending.label(), "a websocket ended");
+    let parting = async {
+        if *ending != Ending::SlowReader {
+            while let Some((message, _)) = queue.pop() {
+                socket.feed(message).await?;
+            }
+        }
+        if let Some(frame) = ending.frame() {
+            socket.send(Message::Close(Some(frame))).await?;
+        } else {
+            socket.flush().await?;
+        }
+        while let Some(Ok(_)) = socket.next().await {}
+        Ok::<_, axum::Error>(())
+    };
+    // Whether the peer took it is its own matter.
+    drop(timeout(FAREWELL, parting).await);
+    queue.clear();
+}
