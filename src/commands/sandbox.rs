@@ -1,0 +1,70 @@
+//! `tidegate sandbox`: the server with stand-ins for its upstreams, and all one needs to try it.
+
+use std::time::Duration;
+
+use super::{CommandError, Listening, print, serve};
+use crate::{
+    auth::dev,
+    config::{AuthConfig, load},
+    http::{DevelopmentToken, GraphiqlSettings},
+    model::{Clock, Role},
+    sandbox::StandIns,
+    telemetry::{init, log_panics},
+};
+
+/// A day's worth of trying things out.
+const TOKEN_LIFETIME: Duration = Duration::from_hours(24);
+/// The same walk of prices at every start; they move with time all the same.
+const SEED: u64 = 1;
+
+pub(super) async fn run(args: Listening) -> Result<(), CommandError> {
+    let mut sources = args.sources();
+    for (key, value) in [
+        ("http.graphiql", "true"),
+        ("graphql.introspection", "true"),
+        ("telemetry.log_filter", "warn"),
+        // The stand-ins live on the loopback interface.
+        ("resilience.outbound.allow_private_addresses", "true"),
+    ] {
+        sources.presets.push((key.to_owned(), value.to_owned()));
+    }
+    let mut config = load(sources)?.config;
+    let telemetry = init(&config.telemetry);
+    log_panics();
+    let listener = serve::listen(&config).await?;
+    let clock = Clock::system();
+    let stand_ins = StandIns::start(clock.clone(), SEED)
+        .await
+        .map_err(|error| CommandError::Failed(format!("cannot start the stand-ins: {error}")))?;
+    stand_ins.apply(&mut config.market);
+    let tokens = tokens(&config.auth, &clock);
+    let graphiql = GraphiqlSettings { tokens: tokens.clone(), ..GraphiqlSettings::default() };
+    let app = serve::build(&config, telemetry, graphiql)?;
+    print_tokens(&tokens, &stand_ins)?;
+    let address = serve::announce(&listener)?;
+    print(&format!("GraphiQL on http://{address}/graphiql\n"))?;
+    serve::until_told_to_stop(app, listener).await
+}
+
+/// None where only an issuer elsewhere can make tokens.
+fn tokens(config: &AuthConfig, clock: &Clock) -> Vec<DevelopmentToken> {
+    if config.jwks_url.is_some() {
+        return Vec::new();
+    }
+    [("USER alice", "alice", Role::User), ("ADMIN admin", "admin", Role::Admin)]
+        .map(|(label, subject, role)| DevelopmentToken {
+            label: label.to_owned(),
+            token: dev::mint(config, subject, role, TOKEN_LIFETIME, clock.now()).into(),
+        })
+        .into()
+}
+
+fn print_tokens(tokens: &[DevelopmentToken], stand_ins: &StandIns) -> Result<(), CommandError> {
+    let lines = tokens.iter().map(|DevelopmentToken { label, token }| format!("{label}\n  {}\n", token.expose()));
+    let lines: String = lines.collect();
+    let stand_ins = stand_ins.address();
+    print(&format!(
+        "The sandbox: prices are simulated.\n\n{lines}\n\
+         stand-ins on http://{stand_ins} (POST /faults/coingecko breaks one)\n"
+    ))
+}
