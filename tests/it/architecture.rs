@@ -1,0 +1,236 @@
+//! The walls of the house, checked on the text of the source: who imports whom, which words belong to which room,
+//! and how large a file may grow. What fails names the sentence of ARCHITECTURE.md that was broken.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Each room and the rooms it may import. `app`, `commands` and `sandbox` may import everything.
+const IMPORTS: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("config", &["model"]),
+    ("telemetry", &["model", "config"]),
+    ("resilience", &["model", "config"]),
+    ("cache", &["model", "config", "resilience"]),
+    ("bus", &["model", "config", "resilience"]),
+    ("limits", &["model", "config", "resilience"]),
+    ("auth", &["model", "config", "resilience", "cache"]),
+    ("market", &["model", "config", "resilience", "cache", "bus", "limits"]),
+    ("graphql", &["model", "config", "resilience", "cache", "bus", "limits", "auth", "market"]),
+    ("http", &["model", "config", "auth", "limits", "graphql", "telemetry"]),
+];
+
+const ABOVE_ALL: &[&str] = &["app", "commands", "sandbox"];
+
+/// A word of the code, and where it may stand.
+const VOCABULARY: &[(&str, &[&str], &str)] = &[
+    ("async_graphql", &["graphql/"], "Only `graphql/` knows the GraphQL library."),
+    ("axum", &["http/", "sandbox/"], "Only `http/` knows the web framework; the sandbox's stand-ins are servers too."),
+    ("reqwest", &["resilience/outbound"], "Every outbound HTTP call goes through `resilience::Outbound`."),
+    ("failsafe", &["resilience/"], "Only `resilience/` knows the breaker's library."),
+    ("jsonwebtoken", &["auth/"], "Only `auth/` knows how tokens are signed."),
+    ("std::env", &["config/"], "Only `config/` reads the environment."),
+    ("Utc::now", &["model/clock.rs"], "The wall clock is read in `model/clock.rs`."),
+    ("SystemTime::now", &["model/clock.rs"], "The wall clock is read in `model/clock.rs`."),
+    ("println!", &["commands/"], "Only `commands/` prints."),
+    ("eprintln!", &["commands/"], "Only `commands/` prints."),
+    ("Result<Option<", &["!graphql/"], "A nullable field that can fail returns `Option<Result<T, E>>`."),
+    ("#[allow(", &[], "Lints are expected, with a reason, and never allowed."),
+    ("todo!(", &[], "Nothing is left to do in what has landed."),
+    ("unimplemented!(", &[], "Nothing is left to do in what has landed."),
+];
+
+/// Files that are longer than the house allows. The list may only shrink.
+const LONG_FILES: &[&str] = &[];
+const MAX_LINES: usize = 600;
+
+/// Names that say nothing about what is inside.
+const DRAWERS: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc", "manager"];
+
+struct SourceFile {
+    /// From `src/`, with forward slashes.
+    path: String,
+    /// Without comments and without the file's own tests.
+    code: String,
+}
+
+impl SourceFile {
+    fn room(&self) -> &str {
+        self.path.split(['/', '.']).next().unwrap_or_default()
+    }
+}
+
+fn sources() -> Vec<SourceFile> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    assert!(files.len() > 30, "the source is where this test looks for it");
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let relative = path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+        SourceFile { path: relative, code: production(&text) }
+    };
+    files.into_iter().map(read).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The code without line comments, up to the tests at the end of the file.
+fn production(text: &str) -> String {
+    let mut code = String::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let mut next_is_module = || lines.peek().is_some_and(|next| next.starts_with("mod ") && next.ends_with('{'));
+        if line == "#[cfg(test)]" && next_is_module() {
+            break;
+        }
+        let end = line.find("//").filter(|at| !line[..*at].contains('"')).unwrap_or(line.len());
+        code.push_str(&line[..end]);
+        code.push('\n');
+    }
+    code
+}
+
+fn is_test_file(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/") || path.ends_with("/nulls.rs")
+}
+
+/// The rooms that a file names after `crate::`, one by one or in braces.
+fn imported_rooms(code: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            rooms.extend(top_level_names(group));
+        } else {
+            rooms.push(first_word(rest));
+        }
+    }
+    rooms
+}
+
+fn top_level_names(group: &str) -> Vec<String> {
+    let (mut depth, mut names, mut start) = (0, Vec::new(), 0);
+    for (at, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                names.push(first_word(group[start..at].trim()));
+                // After a trailing comma there is nothing.
+                names.retain(|name| !name.is_empty());
+                return names;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                names.push(first_word(group[start..at].trim()));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+fn first_word(text: &str) -> String {
+    text.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect()
+}
+
+#[test]
+fn rooms_import_only_what_stands_below_them() {
+    let rooms: Vec<&str> = IMPORTS.iter().map(|(room, _)| *room).chain(ABOVE_ALL.iter().copied()).collect();
+    let mut broken = Vec::new();
+    for file in sources() {
+        if ["lib", "main"].contains(&file.room()) || ABOVE_ALL.contains(&file.room()) {
+            continue;
+        }
+        let Some((room, allowed)) = IMPORTS.iter().find(|(room, _)| *room == file.room()) else {
+            broken.push(format!("src/{}: a room that the table of imports does not know", file.path));
+            continue;
+        };
+        for imported in imported_rooms(&file.code) {
+            let is_room = rooms.contains(&imported.as_str());
+            if is_room && imported != *room && !allowed.contains(&imported.as_str()) {
+                broken.push(format!("src/{}: `{room}` may not import `{imported}`", file.path));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\"A room imports only rooms below it.\"\n{}", broken.join("\n"));
+}
+
+#[test]
+fn words_stay_in_their_rooms() {
+    let mut broken = Vec::new();
+    for file in sources().iter().filter(|file| !is_test_file(&file.path)) {
+        for (word, places, sentence) in VOCABULARY {
+            let allowed = places.iter().any(|place| match place.strip_prefix('!') {
+                Some(barred) => !file.path.starts_with(barred),
+                None => file.path.starts_with(place),
+            });
+            if !allowed && contains_word(&file.code, word) {
+                broken.push(format!("src/{}: `{word}`. \"{sentence}\"", file.path));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// Whether the word stands in the code and is not the end of a longer one.
+fn contains_word(code: &str, word: &str) -> bool {
+    code.match_indices(word)
+        .any(|(at, _)| !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_'))
+}
+
+#[test]
+fn files_stay_small_and_are_named_for_what_they_hold() {
+    let (mut broken, mut lengths) = (Vec::new(), Vec::new());
+    for file in sources().iter().filter(|file| !is_test_file(&file.path)) {
+        let lines = file.code.lines().filter(|line| !line.trim().is_empty()).count();
+        lengths.push(lines);
+        if lines > MAX_LINES && !LONG_FILES.contains(&file.path.as_str()) {
+            broken.push(format!("src/{}: {lines} lines. \"No file has more than {MAX_LINES} lines.\"", file.path));
+        }
+        if file.path.split(['/', '.']).any(|part| DRAWERS.contains(&part)) {
+            broken.push(format!("src/{}: \"Files are named for what they hold.\"", file.path));
+        }
+    }
+    lengths.sort_unstable();
+    let (median, p90) = (lengths[lengths.len() / 2], lengths[lengths.len() * 9 / 10]);
+    assert!(
+        median <= 120 && p90 <= 350,
+        "\"Half of the files have at most 120 lines, nine of ten at most 350.\" \
+             The median is {median}, nine of ten have at most {p90}."
+    );
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn every_metric_is_described() {
+    let sources = sources();
+    let table = &sources.iter().find(|file| file.path == "telemetry/metrics.rs").unwrap().code;
+    let mut missing = Vec::new();
+    for file in sources.iter().filter(|file| file.path != "telemetry/metrics.rs" && !is_test_file(&file.path)) {
+        for (at, _) in file.code.match_indices("\"tidegate_") {
+            let name = first_word(&file.code[at + 1..]);
+            if !table.contains(&format!("\"{name}\"")) {
+                missing.push(format!("src/{}: {name}", file.path));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "\"Every metric's name stands in `telemetry/metrics.rs`.\"\n{}", missing.join("\n"));
+}
+
+#[test]
+fn the_reader_of_imports_reads_groups() {
+    let code = "use crate::{\n    model::{A, b::C},\n    config::D,\n};\nlet x = crate::market::Y;";
+    assert_eq!(imported_rooms(code), ["model", "config", "market"]);
+}

@@ -1,0 +1,56 @@
+//! How a test server is put together. The only place of the harness that knows `app.rs`.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tidegate::{
+    app::{App, Parts},
+    config::{Config, Secret},
+    http::{DevelopmentToken, GraphiqlSettings, MetricsPage},
+    model::{Chance, Clock},
+    sandbox::StandIns,
+    telemetry,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// The defaults, as the sandbox changes them, with limits out of the way of tests that do not look at them.
+pub(crate) fn config() -> Config {
+    let mut config = Config::defaults();
+    config.http.listen = "127.0.0.1:0".parse().expect("an address");
+    config.http.graphiql = true;
+    config.graphql.introspection = true;
+    config.resilience.outbound.allow_private_addresses = true;
+    "off".clone_into(&mut config.telemetry.log_filter);
+    config
+}
+
+/// What runs, and how to reach and end it.
+pub(crate) struct Booted {
+    pub(crate) address: SocketAddr,
+    pub(crate) stand_ins: StandIns,
+    pub(crate) shutdown: CancellationToken,
+    /// Ends when the server has drained.
+    pub(crate) served: JoinHandle<()>,
+}
+
+/// Starts a server over stand-ins of its own.
+pub(crate) async fn boot(mut config: Config) -> Booted {
+    let metrics = telemetry::init(&config.telemetry);
+    let clock = Clock::system();
+    let stand_ins = StandIns::start(clock.clone(), 1).await.expect("loopback has free ports");
+    stand_ins.apply(&mut config.market);
+    let listener = TcpListener::bind(config.http.listen).await.expect("loopback has free ports");
+    let address = listener.local_addr().expect("a bound listener has an address");
+    let parts = Parts {
+        clock,
+        chance: Chance::seeded(1),
+        metrics: MetricsPage::Prometheus(Arc::new(move || metrics.render())),
+        graphiql: GraphiqlSettings {
+            tokens: vec![DevelopmentToken { label: "USER alice".into(), token: Secret::from("development-token") }],
+            default_query: "{ __typename }".into(),
+        },
+    };
+    let app = App::build(&config, parts).expect("the configuration works");
+    let shutdown = app.shutdown();
+    Booted { address, stand_ins, shutdown, served: tokio::spawn(app.serve(listener)) }
+}

@@ -1,0 +1,123 @@
+//! Starts a whole server on a free loopback port and plays its callers.
+//!
+//! Owns the way in: every test enters by the same port that users do. Only `boot.rs` knows how a server is put together.
+
+mod actor;
+mod boot;
+mod socket;
+mod wire;
+
+use std::{net::SocketAddr, time::Duration};
+
+use tidegate::{
+    auth::dev,
+    config::{AuthConfig, Config},
+    model::{Clock, Role},
+    sandbox::StandIns,
+};
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use actor::{Actor, Reply, send};
+use boot::Booted;
+pub(crate) use socket::{Heard, subscribe};
+pub(crate) use wire::{Wire, frame};
+
+/// Longer than anything here takes; a test that waits this long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A query that every server answers.
+pub(crate) const TYPENAME: &str = "{ __typename }";
+/// A subscription that ticks, for callers with the role USER.
+pub(crate) const TICKS: &str = r#"subscription { priceUpdates(coins: ["bitcoin"]) { coin price { amount asOf } } }"#;
+
+/// A running server.
+pub(crate) struct TestApp {
+    pub(crate) address: SocketAddr,
+    pub(crate) shutdown: CancellationToken,
+    /// The upstreams, with their switches for faults and their counts of calls.
+    pub(crate) stand_ins: StandIns,
+    served: JoinHandle<()>,
+    auth: AuthConfig,
+    http: reqwest::Client,
+}
+
+/// Changes the configuration before the start.
+pub(crate) struct Builder {
+    config: Config,
+}
+
+impl TestApp {
+    /// A server with the defaults of the sandbox.
+    pub(crate) async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    pub(crate) fn builder() -> Builder {
+        Builder { config: boot::config() }
+    }
+
+    pub(crate) fn anon(&self) -> Actor<'_> {
+        self.bearing(None)
+    }
+
+    /// alice, a USER.
+    pub(crate) fn alice(&self) -> Actor<'_> {
+        self.bearing(Some(self.token("alice", Role::User, Duration::from_hours(1))))
+    }
+
+    /// admin, an ADMIN.
+    pub(crate) fn admin(&self) -> Actor<'_> {
+        self.bearing(Some(self.token("admin", Role::Admin, Duration::from_hours(1))))
+    }
+
+    /// Whoever holds `token`, good or bad.
+    pub(crate) fn bearing(&self, token: Option<String>) -> Actor<'_> {
+        Actor { app: self, token }
+    }
+
+    pub(crate) fn token(&self, subject: &str, role: Role, lifetime: Duration) -> String {
+        dev::mint(&self.auth, subject, role, lifetime, Clock::system().now())
+    }
+
+    /// The sum of a metric over its labels, as `/metrics` tells it. Every server of the process counts into it.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let text = self.anon().get("/metrics").await.text;
+        let samples = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+        samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    pub(crate) fn auth(&self) -> &AuthConfig {
+        &self.auth
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Drains the server and waits until it is done.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.stopped().await;
+    }
+
+    /// Waits until the server is done, which somebody else has told it to be.
+    pub(crate) async fn stopped(self) {
+        timeout(PATIENCE, self.served).await.expect("the server stops in time").expect("the server does not panic");
+    }
+}
+
+impl Builder {
+    pub(crate) fn config(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    pub(crate) async fn start(self) -> TestApp {
+        let auth = self.config.auth.clone();
+        let Booted { address, stand_ins, shutdown, served } = boot::boot(self.config).await;
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let http = http.build().expect("the client needs nothing from outside");
+        TestApp { address, shutdown, stand_ins, served, auth, http }
+    }
+}
