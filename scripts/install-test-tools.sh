@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Makes sure that the tools which the tests and benchmarks need, and cargo does not bring, are there.
+#
+#   scripts/install-test-tools.sh            what `make test` needs: node, npm, a Chromium
+#   scripts/install-test-tools.sh wrk        what `make bench` needs besides
+#
+# On Debian as root it installs what is missing. Anywhere else it changes nothing, says what to install and fails.
+set -euo pipefail
+
+# Vite 8 refuses anything older.
+oldest_node=20.19.0
+
+main() {
+    local wanted=("$@") packages=() tool
+    if [ $# -eq 0 ]; then
+        wanted=(node npm chromium)
+    fi
+    for tool in "${wanted[@]}"; do
+        has "$tool" || packages+=("$(package_of "$tool")")
+    done
+    if [ ${#packages[@]} -gt 0 ]; then
+        install "${packages[@]}"
+    fi
+    if [ $# -eq 0 ]; then
+        require_node_version
+    fi
+}
+
+has() {
+    case $1 in
+    chromium)
+        [ -n "${CHROMIUM:-}" ] || on_path chromium chromium-browser google-chrome google-chrome-stable ||
+            [ -d /Applications/Chromium.app ] || [ -d '/Applications/Google Chrome.app' ]
+        ;;
+    *) on_path "$1" ;;
+    esac
+}
+
+on_path() {
+    local name
+    for name in "$@"; do
+        if command -v "$name" >/dev/null 2>&1; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+package_of() {
+    case $1 in
+    node) echo nodejs ;;
+    *) echo "$1" ;;
+    esac
+}
+
+install() {
+    if ! on_path apt-get; then
+        echo "missing: $*; install these with your package manager and run this again" >&2
+        exit 1
+    fi
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "missing: $*; this would install them: sudo apt-get install --no-install-recommends $*" >&2
+        exit 1
+    fi
+    echo "installing $*"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -o DPkg::Lock::Timeout=300 -qq update
+    apt-get -o DPkg::Lock::Timeout=300 -qq install -y --no-install-recommends "$@"
+}
+
+require_node_version() {
+    local version
+    version=$(node --version | tr -d v)
+    if [ "$(printf '%s\n' "$oldest_node" "$version" | sort -V | head -n 1)" != "$oldest_node" ]; then
+        echo "node is $version, but the GraphiQL page builds with $oldest_node or newer" >&2
+        exit 1
+    fi
+}
+
+main "$@"
