@@ -15,9 +15,6 @@ use super::{
 };
 use crate::limits::{self, Decision, LimitKey, Limiter, Policy, Standing};
 
-/// Most errors in one refusal; the rest say nothing new.
-const MAX_ERRORS: usize = 20;
-
 /// What admission says.
 pub(crate) struct Verdict {
     pub(crate) refusal: Option<Refusal>,
@@ -47,7 +44,6 @@ fn unauthorised(demands: &[&Demand], caller: &Caller) -> Option<Refusal> {
     let role = caller.principal.as_ref().map(|principal| principal.role);
     let refused = demands.iter().filter(|demand| demand.requires.is_some_and(|required| role < Some(required)));
     let errors: Vec<ServerError> = refused
-        .take(MAX_ERRORS)
         .map(|demand| {
             let message = match demand.requires {
                 Some(required) if role.is_some() => format!("{} needs the role {required}", demand.coordinate),

@@ -12,6 +12,9 @@ use serde::Serialize;
 use super::{ErrorCode, RequestId};
 use crate::market::PriceError;
 
+/// Most errors in one refusal; the rest say nothing new, and an answer must not be as large as a bad request.
+const MAX_ERRORS: usize = 20;
+
 const INTERNAL_MESSAGE: &str = "internal server error";
 
 /// What a resolver tells the caller.
@@ -96,6 +99,7 @@ impl Refusal {
     }
 
     pub(crate) fn many(code: ErrorCode, mut errors: Vec<ServerError>) -> Self {
+        errors.truncate(MAX_ERRORS);
         for error in &mut errors {
             set(error, "code", code.as_str());
         }

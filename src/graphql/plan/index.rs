@@ -148,7 +148,7 @@ impl SchemaIndex {
 
     /// The coordinates of the fields with a limit, sorted.
     pub(crate) fn limited(&self) -> Vec<Arc<str>> {
-        let fields = self.types.values().flat_map(|entry| match entry {
+        let fields = self.types.values().filter_map(|entry| match entry {
             TypeEntry::Composite { fields, .. } => Some(fields.values()),
             _ => None,
         });

@@ -21,9 +21,6 @@ pub(crate) struct VariableError {
     pub(crate) at: Pos,
 }
 
-/// Most errors reported for one request; the rest say nothing new.
-const MAX_ERRORS: usize = 20;
-
 /// Coerces what was sent to what the operation defines. Variables it does not define are dropped.
 pub(crate) fn coerce(
     index: &SchemaIndex,
@@ -50,9 +47,6 @@ pub(crate) fn coerce(
             Ok(Some(value)) => drop(variables.insert(name.clone(), value)),
             Ok(None) => {}
             Err(message) => errors.push(VariableError { message, at: definition.pos }),
-        }
-        if errors.len() == MAX_ERRORS {
-            break;
         }
     }
     if errors.is_empty() { Ok(variables) } else { Err(errors) }
