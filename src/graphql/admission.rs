@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use async_graphql::{PathSegment, ServerError, Value, Variables};
+use async_graphql::{PathSegment, ServerError, Variables};
 
 use super::{
     Caller, ErrorCode, LimitState,
@@ -24,20 +24,12 @@ pub(crate) struct Verdict {
 
 /// Decides whether the caller may run the plan with these variables.
 pub(crate) async fn admit(limiter: &Limiter, plan: &Plan, variables: &Variables, caller: &Caller) -> Verdict {
-    let demands: Vec<&Demand> = plan.demands.iter().filter(|demand| is_selected(demand, variables)).collect();
+    let demands: Vec<&Demand> = plan.demands.iter().filter(|demand| demand.is_selected(variables)).collect();
     if let Some(refusal) = unauthorised(&demands, caller) {
         return Verdict { refusal: Some(refusal), limits: Vec::new() };
     }
     let (refusal, limits) = draw(limiter, &demands, caller).await;
     Verdict { refusal: refusal.or_else(|| plan.excess.clone()), limits }
-}
-
-/// Whether the variables leave the field in.
-fn is_selected(demand: &Demand, variables: &Variables) -> bool {
-    demand.conditions.iter().all(|condition| {
-        let given = variables.get(&condition.variable);
-        given.is_none_or(|given| *given == Value::Boolean(condition.expected))
-    })
 }
 
 fn unauthorised(demands: &[&Demand], caller: &Caller) -> Option<Refusal> {

@@ -105,8 +105,9 @@ impl Executor {
 }
 
 fn request(plan: &Plan, variables: Variables, scope: &Scope) -> Request {
+    let document = plan.executable(&variables);
     let mut request = Request::new("").variables(variables).data(scope.clone());
-    request.set_parsed_query(plan.document.clone());
+    request.set_parsed_query(document);
     request
 }
 

@@ -49,6 +49,44 @@ async fn variables_decide_which_fields_demand_a_role() {
     }
 }
 
+/// What admission takes for left out must not execute, and nothing but a boolean leaves anything out.
+#[tokio::test]
+async fn conditions_are_no_way_around_roles_and_limits() {
+    let app = TestApp::start().await;
+    let secret = "upstreams @skip(if: $s) { name }";
+    let forced = "upstreamForceOpen(input: {name: \"coinbase\"}) @skip(if: $s) { upstream { forced } }";
+    for (document, value) in [
+        (format!("query($s: String!) {{ {secret} }}"), json!("true")),
+        (format!("query($s: Boolean) {{ {secret} }}"), Value::Null),
+        (format!("query($s: Boolean = true) {{ {secret} }}"), Value::Null),
+        (format!("query($s: Boolean = null) {{ {secret} }}"), json!(true)),
+        (format!("query($s: Int!) {{ {secret} }}"), json!(1)),
+        (format!("query($s: [Boolean!]!) {{ {secret} }}"), json!([true])),
+        (format!("query($s: UpstreamInput!) {{ {secret} }}"), json!({"name": "x"})),
+        (
+            format!("query($s: String!) {{ ...F @skip(if: $s) }} fragment F on Query {{ upstreams {{ name }} }}"),
+            json!(""),
+        ),
+        (format!("mutation($s: String!) {{ {forced} }}"), json!("true")),
+        ("query($s: String!) { cryptoPrices(coins: [\"bitcoin\"]) @skip(if: $s) { coin } }".into(), json!("true")),
+    ] {
+        let reply = app.anon().post(&json!({"query": document, "variables": {"s": value}})).await;
+        assert_eq!(reply.status.as_u16(), 400, "{document}: {}", reply.text);
+        assert!(reply.json().get("data").is_none(), "{document}: {}", reply.text);
+    }
+    // Left out means left out, also where another selection of the same field stays.
+    let both = "query($s: Boolean!) { a: __typename upstreams @skip(if: $s) { name } }";
+    for (value, status) in [(true, 200), (false, 401)] {
+        let reply = app.anon().post(&json!({"query": both, "variables": {"s": value}})).await;
+        assert_eq!(reply.status.as_u16(), status, "{}", reply.text);
+    }
+    let json = app.admin().query("{ upstreams { name forced } }").await.json();
+    assert!(
+        json["data"]["upstreams"].as_array().unwrap().iter().all(|upstream| upstream["forced"].is_null()),
+        "{json}"
+    );
+}
+
 #[tokio::test]
 async fn a_limit_counts_aliases_and_says_when_to_come_back() {
     let app = TestApp::start().await;

@@ -74,9 +74,16 @@ pub(crate) struct FieldEntry {
     pub(crate) requires: Option<Role>,
     pub(crate) limit: Option<RateLimit>,
     pub(crate) hint: CacheHint,
+    arguments: Vec<(Name, InputField)>,
 }
 
-/// A field of an input object.
+impl FieldEntry {
+    pub(crate) fn argument(&self, name: &str) -> Option<&InputField> {
+        self.arguments.iter().find(|(found, _)| found == name).map(|(_, argument)| argument)
+    }
+}
+
+/// A field of an input object, or an argument.
 #[derive(Debug)]
 pub(crate) struct InputField {
     pub(crate) ty: Type,
@@ -217,6 +224,7 @@ impl FieldEntry {
             requires,
             limit,
             hint: CacheHint::read(&definition.directives, &coordinate)?,
+            arguments: definition.arguments.iter().map(|argument| InputField::read(&argument.node)).collect(),
             coordinate: coordinate.into(),
         })
     }

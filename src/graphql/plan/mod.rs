@@ -5,9 +5,11 @@
 //! A plan holds nothing of any user, so a cached one is as good as a fresh one; variables are checked per request.
 
 mod cache_policy;
+mod conditions;
 mod index;
 mod limits;
 mod measure;
+mod positions;
 mod scan;
 mod validate;
 mod variables;
@@ -25,6 +27,7 @@ use async_graphql::{
         },
     },
 };
+use async_graphql_value::ConstValue;
 use moka::sync::Cache;
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
@@ -48,22 +51,40 @@ pub(crate) struct Plan {
     pub(crate) operation_name: Option<Name>,
     pub(crate) kind: OperationType,
     /// Only the chosen operation, and only the fragments that it reaches.
-    pub(crate) document: ExecutableDocument,
+    document: ExecutableDocument,
     pub(crate) demands: Vec<Demand>,
     /// The refusal that admission gives, in its turn, when the operation is too deep or too costly.
     pub(crate) excess: Option<Refusal>,
     /// The static part of the cache policy.
     pub(crate) cache: CachePolicy,
+    /// The variables that decide what is left out.
+    switches: Vec<Name>,
     index: Arc<SchemaIndex>,
 }
 
 impl Plan {
     /// Checks and coerces the variables of one request.
     pub(crate) fn variables(&self, given: Map<String, Json>) -> Result<Variables, Refusal> {
-        variables::coerce(&self.index, &self.operation().variable_definitions, given).map_err(|errors| {
+        let variables = variables::coerce(&self.index, &self.operation().variable_definitions, given);
+        let variables = variables.map_err(|errors| {
             let errors = errors.into_iter().map(|error| ServerError::new(error.message, Some(error.at)));
             Refusal::many(ErrorCode::BadUserInput, errors.collect())
-        })
+        })?;
+        // A nullable variable with a default may stand in a condition, and may still be sent as null.
+        match self.switches.iter().find(|name| !matches!(variables.get(*name), Some(ConstValue::Boolean(_)))) {
+            None => Ok(variables),
+            Some(name) => {
+                let message = format!("Variable \"${name}\" decides a condition and must not be null.");
+                Err(Refusal::new(ErrorCode::BadUserInput, message))
+            }
+        }
+    }
+
+    /// What executes: the document without what the variables leave out, which is what was admitted.
+    pub(crate) fn executable(&self, variables: &Variables) -> ExecutableDocument {
+        let mut document = self.document.clone();
+        conditions::apply(&mut document, variables);
+        document
     }
 
     /// Coerced variables in one spelling.
@@ -113,6 +134,10 @@ impl Plans {
         let document = parse_query(text).map_err(|error| syntax(&error))?;
         measure::measure(&document, &self.limits).map_err(|error| too_large(&error))?;
         self.validator.validate(&document).await?;
+        let misplaced = positions::misplaced(&self.index, &document);
+        if !misplaced.is_empty() {
+            return Err(Refusal::many(ErrorCode::GraphqlValidationFailed, misplaced));
+        }
         let (operation_name, operation) = choose(&document, operation_name)?;
         let found = walk::walk(&self.index, &document, operation);
         if found.introspection_cost > 0 && !self.limits.introspection {
@@ -129,6 +154,7 @@ impl Plans {
             excess: self.excess(&found),
             demands: found.demands,
             cache: found.cache,
+            switches: found.switches.into_iter().collect(),
             document: pruned(&document, operation),
             index: Arc::clone(&self.index),
         })

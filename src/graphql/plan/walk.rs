@@ -3,15 +3,16 @@
 //! The walk spreads fragments out, so it only ever sees documents that `measure` has bounded and validation has
 //! found to fit the schema.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_graphql::{
-    Name, Pos, Positioned, Value,
+    Name, Pos, Positioned, Variables,
     parser::types::{ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet},
 };
 
 use super::{
     cache_policy::{CachePolicy, FieldPlace},
+    conditions::{self, Condition},
     index::{FieldEntry, RateLimit, SchemaIndex},
 };
 use crate::model::Role;
@@ -29,6 +30,8 @@ pub(crate) struct Findings {
     /// Root fields, introspection aside.
     pub(crate) root_fields: u32,
     pub(crate) cache: CachePolicy,
+    /// The variables that decide what is left out.
+    pub(crate) switches: BTreeSet<Name>,
 }
 
 /// One occurrence of a field that demands a role or draws from a limit.
@@ -44,11 +47,11 @@ pub(crate) struct Demand {
     pub(crate) conditions: Vec<Condition>,
 }
 
-/// An `@include` or `@skip` on the way to a field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Condition {
-    pub(crate) variable: Name,
-    pub(crate) expected: bool,
+impl Demand {
+    /// Whether the variables leave the field in.
+    pub(crate) fn is_selected(&self, variables: &Variables) -> bool {
+        self.conditions.iter().all(|condition| condition.holds(variables))
+    }
 }
 
 /// Walks one operation.
@@ -86,10 +89,10 @@ impl<'a> Walker<'a> {
     fn selection_set(&mut self, set: &'a Positioned<SelectionSet>, place: Place<'a>) {
         for selection in &set.node.items {
             let outer = self.conditions.len();
-            if !self.enter_conditions(selection) {
-                self.conditions.truncate(outer);
-                continue;
-            }
+            let Some(mut conditions) = conditions::of(selection.node.directives()) else { continue };
+            let variables = conditions.iter().map(|condition| condition.variable.clone());
+            self.found.switches.extend(variables);
+            self.conditions.append(&mut conditions);
             match &selection.node {
                 Selection::Field(field) => self.field(field, place),
                 Selection::InlineFragment(inline) => {
@@ -106,29 +109,6 @@ impl<'a> Walker<'a> {
             }
             self.conditions.truncate(outer);
         }
-    }
-
-    /// Notes the selection's `@include` and `@skip`; false when it is left out whatever the variables say.
-    fn enter_conditions(&mut self, selection: &Positioned<Selection>) -> bool {
-        for directive in selection.node.directives() {
-            let expected = match directive.node.name.node.as_str() {
-                "include" => true,
-                "skip" => false,
-                _ => continue,
-            };
-            let Some(argument) = directive.node.get_argument("if") else { continue };
-            let mut variable = None;
-            let literal = argument.node.clone().into_const_with(|name| {
-                variable = Some(name);
-                Err(())
-            });
-            match (variable, literal) {
-                (Some(variable), _) => self.conditions.push(Condition { variable, expected }),
-                (None, Ok(Value::Boolean(given))) if given != expected => return false,
-                _ => {}
-            }
-        }
-        true
     }
 
     fn field(&mut self, field: &'a Positioned<Field>, place: Place<'a>) {
