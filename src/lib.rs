@@ -9,10 +9,11 @@ pub mod telemetry;
 
 pub mod resilience;
 
-pub mod auth;
 pub mod bus;
 pub mod cache;
 pub mod limits;
+
+pub mod auth;
 
 pub mod market;
 

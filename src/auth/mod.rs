@@ -2,7 +2,7 @@
 //!
 //! Owns tokens, their keys and the memory of good tokens. It never decides what a role may do (`graphql/` does), never
 //! trusts a claim before the signature, and never puts a part of a token into a message. A new kind of key gets a file
-//! in `keys/`; a new claim is checked in `claims.rs`. `tests.rs` beside this file holds the table of bad tokens.
+//! in `keys/`; a new claim is checked in `claims.rs`. `tests/` beside this file holds the table of bad tokens.
 
 mod authenticator;
 mod claims;

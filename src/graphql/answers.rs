@@ -7,6 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_graphql::{Variables, parser::types::OperationType};
 use sha2::{Digest, Sha256};
+use tracing::Instrument;
 
 use super::{
     ErrorCode,
@@ -104,8 +105,10 @@ impl Answers {
         principal: Option<&Principal>,
     ) -> Result<Finished, Refusal> {
         let (executor, plan, principal) = (executor.clone(), Arc::clone(plan), principal.cloned());
+        // The cache loads in a task of its own, which would know nothing of the request.
+        let span = tracing::Span::current();
         let load = move |keys: Vec<AnswerKey>| async move {
-            let executed = executor.execute(&plan, variables, principal.as_ref()).await;
+            let executed = executor.execute(&plan, variables, principal.as_ref()).instrument(span).await;
             let loaded = match executed.map(Arc::new) {
                 Ok(executed) if executed.policy.max_age() > 0 => Ok(Loaded::Found {
                     fresh_for: Duration::from_secs(executed.policy.max_age().into()),

@@ -57,10 +57,9 @@ impl Scope {
         &self.0.loaders
     }
 
-    /// The caller, for fields marked `@cacheControl(scope: PRIVATE)`.
+    /// The caller, for mutations and for fields marked `@cacheControl(scope: PRIVATE)`.
     ///
     /// Everywhere else there is none, whoever asks: what a resolver cannot see cannot leak through a shared answer.
-    #[expect(dead_code, reason = "the first private field, `me`, comes with the event store")]
     pub(crate) fn principal(&self) -> Option<&Principal> {
         self.0.principal.as_ref()
     }

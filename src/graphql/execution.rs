@@ -2,7 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use async_graphql::{Request, Response, ServerError, Value, Variables};
+use async_graphql::{Request, Response, ServerError, Value, Variables, parser::types::OperationType};
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
 
@@ -99,7 +99,8 @@ impl Executor {
 
     /// The caller is passed on only where the answer is not shared.
     fn scope(&self, plan: &Plan, principal: Option<&Principal>) -> Scope {
-        let visible = principal.filter(|_| plan.cache.private).cloned();
+        let is_shared = plan.kind != OperationType::Mutation && !plan.cache.private;
+        let visible = principal.filter(|_| !is_shared).cloned();
         Scope::new(Loaders::new(self.services.prices.clone()), visible)
     }
 }

@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_graphql::{Variables, parser::types::OperationType};
+use tracing::Instrument;
 
 use super::{
     Answer, Caller, ErrorCode, Frame, Frames, GraphqlRequest, LimitState, Outcome, Permit, RequestId,
@@ -120,6 +121,7 @@ impl Gateway {
         if ready.plan.kind == OperationType::Subscription {
             let (plan, principal) = (&ready.plan, caller.principal.as_ref());
             let followed = self.0.live.follow(plan, ready.variables, principal, &caller.request_id);
+            self.0.meters.followed();
             return followed.map_err(|refusal| refused(&refusal, ready.limits, caller));
         }
         let answer = self.run(ready, caller).await;
@@ -156,6 +158,12 @@ impl Gateway {
     }
 
     async fn run(&self, ready: Ready, caller: &Caller) -> Answer {
+        // At the level of errors, so that an internal error has its request's id whatever else is logged.
+        let span = tracing::error_span!("operation", request_id = %caller.request_id);
+        self.finish(ready, caller).instrument(span).await
+    }
+
+    async fn finish(&self, ready: Ready, caller: &Caller) -> Answer {
         let Ready { plan, variables, limits } = ready;
         let (principal, start) = (caller.principal.as_ref(), self.0.clock.instant());
         let Finished { executed, age } =

@@ -11,7 +11,7 @@ use super::ErrorCode;
 pub(crate) struct Meters {
     queries: Operation,
     mutations: Operation,
-    subscriptions: Operation,
+    followed: Counter,
 }
 
 struct Operation {
@@ -27,7 +27,11 @@ impl Meters {
             kept: counter!("tidegate_graphql_operations_total", "kind" => kind, "answer" => "kept"),
             seconds: histogram!("tidegate_graphql_operation_seconds", "kind" => kind),
         };
-        Self { queries: operation("query"), mutations: operation("mutation"), subscriptions: operation("subscription") }
+        Self {
+            queries: operation("query"),
+            mutations: operation("mutation"),
+            followed: counter!("tidegate_graphql_operations_total", "kind" => "subscription", "answer" => "executed"),
+        }
     }
 
     /// An operation was answered, from what was kept or not, after this long.
@@ -35,10 +39,16 @@ impl Meters {
         let operation = match kind {
             OperationType::Query => &self.queries,
             OperationType::Mutation => &self.mutations,
-            OperationType::Subscription => &self.subscriptions,
+            // Streams are counted when they begin; how long they last is the caller's choice.
+            OperationType::Subscription => return,
         };
         if kept { &operation.kept } else { &operation.executed }.increment(1);
         operation.seconds.record(took);
+    }
+
+    /// A caller began to follow a subscription.
+    pub(crate) fn followed(&self) {
+        self.followed.increment(1);
     }
 
     /// An operation was refused. Rare, and of many codes: looked up when it happens.

@@ -1,6 +1,6 @@
 //! The front door's language: schema, plan, admission, execution, live groups.
 //!
-//! Only this room and its HTTP bridge know `async_graphql`. Resolvers are thin: arguments, one service call, answer.
+//! Only this room knows `async_graphql`. Resolvers are thin: arguments, one service call, answer.
 //! [`Gateway`] is the way in. A new area is a folder with its types and resolvers, merged in `schema.rs`; a new
 //! limit or role is a directive on a field. `tests/it/graphql_*.rs` come in by the front door.
 

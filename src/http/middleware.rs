@@ -74,7 +74,8 @@ impl Around {
     fn record(&self, started: Instant, arrival: &Arrival, method: &Method, route: Route, status: StatusCode) {
         let elapsed = self.front.clock.instant().duration_since(started);
         self.meters.record(route, method, status, elapsed.as_secs_f64());
-        let (route_label, status, duration_ms) = (route.label(), status.as_u16(), elapsed.as_secs_f64() * 1_000.0);
+        let (route_label, status, duration_ms) =
+            (route.label(), status.as_u16(), (elapsed.as_secs_f64() * 1e6).round() / 1e3);
         let Arrival { request_id, address } = arrival;
         if route.is_probe() {
             tracing::debug!(%method, route = route_label, status, duration_ms, client = %address, %request_id, "answered");

@@ -150,7 +150,8 @@ impl Gate {
         View {
             state: self.state_at(&door, now),
             forced: door.forced,
-            retry_after: self.refusal_at(&door, now),
+            // What an operator forced lasts until it is reset, which nobody can foresee.
+            retry_after: if door.forced.is_some() { None } else { self.refusal_at(&door, now) },
             opened_at: door.opened_at,
             changed_at: door.changed_at,
         }

@@ -53,23 +53,30 @@ impl UpstreamsMutation {
     /// Refuses every call to an upstream until it is reset.
     #[graphql(directive = auth::apply(RequiredRole::Admin))]
     async fn upstream_force_open(&self, ctx: &Context<'_>, input: UpstreamInput) -> UpstreamPayload {
-        payload(&input.name, ctx.services().upstreams.force_open(&input.name))
+        let status = ctx.services().upstreams.force_open(&input.name);
+        payload(ctx, "force_open", &input.name, status)
     }
 
     /// Lets every call to an upstream through until it is reset, whatever comes back.
     #[graphql(directive = auth::apply(RequiredRole::Admin))]
     async fn upstream_force_close(&self, ctx: &Context<'_>, input: UpstreamInput) -> UpstreamPayload {
-        payload(&input.name, ctx.services().upstreams.force_close(&input.name))
+        let status = ctx.services().upstreams.force_close(&input.name);
+        payload(ctx, "force_close", &input.name, status)
     }
 
     /// Ends what was forced; the breaker starts afresh, closed.
     #[graphql(directive = auth::apply(RequiredRole::Admin))]
     async fn upstream_reset(&self, ctx: &Context<'_>, input: UpstreamInput) -> UpstreamPayload {
-        payload(&input.name, ctx.services().upstreams.reset(&input.name))
+        let status = ctx.services().upstreams.reset(&input.name);
+        payload(ctx, "reset", &input.name, status)
     }
 }
 
-fn payload(name: &str, status: Option<UpstreamStatus>) -> UpstreamPayload {
+fn payload(ctx: &Context<'_>, action: &str, name: &str, status: Option<UpstreamStatus>) -> UpstreamPayload {
+    if status.is_some() {
+        let by = ctx.scope().principal().map(|principal| &*principal.subject);
+        tracing::warn!(upstream.name = name, action, by, "an operator set a breaker");
+    }
     let missing = || UpstreamUserError {
         code: UpstreamErrorCode::NotFound,
         field: vec!["input".into(), "name".into()],

@@ -166,5 +166,6 @@ fn millis(duration: Duration) -> i32 {
 }
 
 fn fractional_millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
+    // Whole microseconds: more digits would say nothing, and print noise.
+    f64::from(count(duration.as_micros())) / 1_000.0
 }
