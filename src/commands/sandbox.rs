@@ -1,6 +1,8 @@
 //! `tidegate sandbox`: the server with stand-ins for its upstreams, and all one needs to try it.
 
-use std::time::Duration;
+use std::{io, net::Ipv4Addr, time::Duration};
+
+use tokio::net::TcpListener;
 
 use super::{CommandError, Listening, print, serve};
 use crate::{
@@ -33,7 +35,7 @@ pub(super) async fn run(args: Listening) -> Result<(), CommandError> {
     log_panics();
     let listener = serve::listen(&config).await?;
     let clock = Clock::system();
-    let stand_ins = StandIns::start(clock.clone(), SEED)
+    let stand_ins = start_stand_ins(&listener, &clock)
         .await
         .map_err(|error| CommandError::Failed(format!("cannot start the stand-ins: {error}")))?;
     stand_ins.apply(&mut config.market);
@@ -44,6 +46,15 @@ pub(super) async fn run(args: Listening) -> Result<(), CommandError> {
     let address = serve::announce(&listener)?;
     print(&format!("GraphiQL on http://{address}/graphiql\n"))?;
     serve::until_told_to_stop(app, listener).await
+}
+
+/// On the port after the server's, where that is free: 8081 by default, so that instructions can name it.
+async fn start_stand_ins(server: &TcpListener, clock: &Clock) -> io::Result<StandIns> {
+    let next = server.local_addr()?.port().checked_add(1).unwrap_or(0);
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, next)).await {
+        Ok(listener) => StandIns::start_on(listener, clock.clone(), SEED),
+        Err(_) => StandIns::start(clock.clone(), SEED).await,
+    }
 }
 
 /// None where only an issuer elsewhere can make tokens.
