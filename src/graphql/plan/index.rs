@@ -36,6 +36,14 @@ pub enum SchemaError {
         /// The field or type it stands on.
         coordinate: String,
     },
+    /// A field is reachable through its interface without what it demands.
+    #[error("{coordinate} and its interface {interface} must demand the same")]
+    Interface {
+        /// The field of the object.
+        coordinate: String,
+        /// The interface.
+        interface: String,
+    },
 }
 
 /// The types of the schema, by name.
@@ -116,10 +124,12 @@ impl SchemaIndex {
             mutation: Name::new("Mutation"),
             subscription: Name::new("Subscription"),
         };
+        let mut implemented = Vec::new();
         for definition in document.definitions {
             match definition {
                 TypeSystemDefinition::Type(definition) => {
                     let name = definition.node.name.node.clone();
+                    implemented.extend(interfaces(&definition.node).map(|interface| (name.clone(), interface)));
                     types.insert(name, TypeEntry::read(&definition.node)?);
                 }
                 TypeSystemDefinition::Schema(definition) => {
@@ -131,7 +141,24 @@ impl SchemaIndex {
                 TypeSystemDefinition::Directive(_) => {}
             }
         }
-        Ok(Self { types, roots })
+        let index = Self { types, roots };
+        for (object, interface) in &implemented {
+            index.check_interface(object, interface)?;
+        }
+        Ok(index)
+    }
+
+    /// Selections through an interface are looked up there: it must demand no less than the objects behind it.
+    fn check_interface(&self, object: &Name, interface: &Name) -> Result<(), SchemaError> {
+        let Some(TypeEntry::Composite { fields, .. }) = self.types.get(interface) else { return Ok(()) };
+        for (name, through) in fields {
+            let Some(field) = self.field(object, name) else { continue };
+            if (through.requires, through.limit) != (field.requires, field.limit) {
+                let coordinate = field.coordinate.to_string();
+                return Err(SchemaError::Interface { coordinate, interface: interface.to_string() });
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn root(&self, operation: OperationType) -> &Name {
@@ -259,6 +286,15 @@ impl CacheHint {
     }
 }
 
+fn interfaces(definition: &TypeDefinition) -> impl Iterator<Item = Name> {
+    let implements = match &definition.kind {
+        TypeKind::Object(object) => object.implements.as_slice(),
+        TypeKind::Interface(interface) => interface.implements.as_slice(),
+        _ => &[],
+    };
+    implements.iter().map(|name| name.node.clone())
+}
+
 fn role(directive: &ConstDirective) -> Option<Role> {
     match &directive.get_argument("requires")?.node {
         Value::Enum(name) => name.parse().ok(),
@@ -301,6 +337,21 @@ mod tests {
         assert_eq!(index.composite_hint("P").unwrap().max_age, Some(10));
         assert_eq!(index.composite_hint("Int"), None);
         assert!(index.field("P", "d").unwrap().hint.inherit);
+    }
+
+    #[test]
+    fn an_interface_that_demands_less_stops_the_start() {
+        let sdl = |through: &str| {
+            format!(
+                "type Query {{ a: I }} interface I {{ f: Int {through} }} \
+                 type O implements I {{ f: Int @auth(requires: ADMIN) }}"
+            )
+        };
+        assert!(SchemaIndex::read(&sdl("@auth(requires: ADMIN)")).is_ok());
+        for through in ["", "@auth(requires: USER)"] {
+            let error = SchemaIndex::read(&sdl(through)).unwrap_err();
+            assert_eq!(error.to_string(), "O.f and its interface I must demand the same");
+        }
     }
 
     #[test]
