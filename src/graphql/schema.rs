@@ -59,11 +59,3 @@ pub(crate) fn validator(suggestions: bool) -> Validator {
 fn bare() -> SchemaBuilder<Query, Mutation, Subscription> {
     Schema::build(Query::default(), Mutation::default(), Subscription::default())
 }
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn p() {
-        println!("{}", super::sdl());
-    }
-}

@@ -64,7 +64,7 @@ struct Roots {
 #[derive(Debug)]
 pub(crate) enum TypeEntry {
     /// An object, interface or union.
-    Composite { fields: HashMap<Name, FieldEntry>, hint: CacheHint },
+    Composite { fields: HashMap<Name, FieldEntry>, hint: CacheHint, is_object: bool },
     /// An input object.
     Input { fields: Vec<(Name, InputField)>, one_of: bool },
     /// An enum and its values.
@@ -77,8 +77,7 @@ pub(crate) enum TypeEntry {
 #[derive(Debug)]
 pub(crate) struct FieldEntry {
     pub(crate) coordinate: Arc<str>,
-    pub(crate) type_name: Name,
-    pub(crate) is_list: bool,
+    ty: Type,
     pub(crate) requires: Option<Role>,
     pub(crate) limit: Option<RateLimit>,
     pub(crate) hint: CacheHint,
@@ -86,6 +85,19 @@ pub(crate) struct FieldEntry {
 }
 
 impl FieldEntry {
+    pub(crate) fn ty(&self) -> &Type {
+        &self.ty
+    }
+
+    /// The type without its lists.
+    pub(crate) fn type_name(&self) -> &Name {
+        innermost(&self.ty)
+    }
+
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.ty.base, BaseType::List(_))
+    }
+
     pub(crate) fn argument(&self, name: &str) -> Option<&InputField> {
         self.arguments.iter().find(|(found, _)| found == name).map(|(_, argument)| argument)
     }
@@ -192,6 +204,10 @@ impl SchemaIndex {
         coordinates
     }
 
+    pub(crate) fn is_object(&self, type_name: &str) -> bool {
+        matches!(self.types.get(type_name), Some(TypeEntry::Composite { is_object: true, .. }))
+    }
+
     /// The hint of a composite type; `None` for leaf types, which inherit.
     pub(crate) fn composite_hint(&self, type_name: &str) -> Option<CacheHint> {
         match self.types.get(type_name)? {
@@ -209,7 +225,8 @@ impl TypeEntry {
                 .iter()
                 .map(|field| Ok((field.node.name.node.clone(), FieldEntry::read(name, &field.node)?)))
                 .collect::<Result<_, SchemaError>>()?;
-            Ok(Self::Composite { fields, hint: CacheHint::read(&definition.directives, name)? })
+            let is_object = matches!(definition.kind, TypeKind::Object(_));
+            Ok(Self::Composite { fields, hint: CacheHint::read(&definition.directives, name)?, is_object })
         };
         match &definition.kind {
             TypeKind::Object(object) => composite(&object.fields),
@@ -244,10 +261,8 @@ impl FieldEntry {
         let limit = find("rateLimit")
             .map(|directive| RateLimit::read(&directive.node).ok_or_else(|| malformed("rateLimit")))
             .transpose()?;
-        let (type_name, is_list) = innermost(&definition.ty.node);
         Ok(Self {
-            type_name: type_name.clone(),
-            is_list,
+            ty: definition.ty.node.clone(),
             requires,
             limit,
             hint: CacheHint::read(&definition.directives, &coordinate)?,
@@ -309,10 +324,10 @@ fn integer(directive: &ConstDirective, argument: &str) -> Option<u32> {
     }
 }
 
-fn innermost(ty: &Type) -> (&Name, bool) {
+fn innermost(ty: &Type) -> &Name {
     match &ty.base {
-        BaseType::Named(name) => (name, false),
-        BaseType::List(inner) => (innermost(inner).0, true),
+        BaseType::Named(name) => name,
+        BaseType::List(inner) => innermost(inner),
     }
 }
 
@@ -329,7 +344,7 @@ mod tests {
         )
         .unwrap();
         let a = index.field("Query", "a").unwrap();
-        assert_eq!((&*a.coordinate, a.type_name.as_str(), a.is_list), ("Query.a", "P", true));
+        assert_eq!((&*a.coordinate, a.type_name().as_str(), a.is_list()), ("Query.a", "P", true));
         assert_eq!(a.requires, Some(Role::Admin));
         assert_eq!(a.limit, Some(RateLimit { limit: 5, window: Duration::from_mins(1) }));
         let b = index.field("Query", "b").unwrap();

@@ -9,6 +9,7 @@ mod conditions;
 mod index;
 mod limits;
 mod measure;
+mod merging;
 mod positions;
 mod scan;
 mod validate;
@@ -57,8 +58,8 @@ pub(crate) struct Plan {
     pub(crate) excess: Option<Refusal>,
     /// The static part of the cache policy.
     pub(crate) cache: CachePolicy,
-    /// The variables that decide what is left out.
-    switches: Vec<Name>,
+    /// The variables that must not be null although their types allow it.
+    needed: Vec<Name>,
     index: Arc<SchemaIndex>,
 }
 
@@ -70,11 +71,10 @@ impl Plan {
             let errors = errors.into_iter().map(|error| ServerError::new(error.message, Some(error.at)));
             Refusal::many(ErrorCode::BadUserInput, errors.collect())
         })?;
-        // A nullable variable with a default may stand in a condition, and may still be sent as null.
-        match self.switches.iter().find(|name| !matches!(variables.get(*name), Some(ConstValue::Boolean(_)))) {
+        match self.needed.iter().find(|name| variables.get(*name) == Some(&ConstValue::Null)) {
             None => Ok(variables),
             Some(name) => {
-                let message = format!("Variable \"${name}\" decides a condition and must not be null.");
+                let message = format!("Variable \"${name}\" must not be null where a value is required.");
                 Err(Refusal::new(ErrorCode::BadUserInput, message))
             }
         }
@@ -134,9 +134,10 @@ impl Plans {
         let document = parse_query(text).map_err(|error| syntax(&error))?;
         measure::measure(&document, &self.limits).map_err(|error| too_large(&error))?;
         self.validator.validate(&document).await?;
-        let misplaced = positions::misplaced(&self.index, &document);
-        if !misplaced.is_empty() {
-            return Err(Refusal::many(ErrorCode::GraphqlValidationFailed, misplaced));
+        let mut errors = positions::misplaced(&self.index, &document);
+        errors.append(&mut merging::conflicts(&self.index, &document));
+        if !errors.is_empty() {
+            return Err(Refusal::many(ErrorCode::GraphqlValidationFailed, errors));
         }
         let (operation_name, operation) = choose(&document, operation_name)?;
         let found = walk::walk(&self.index, &document, operation);
@@ -154,7 +155,7 @@ impl Plans {
             excess: self.excess(&found),
             demands: found.demands,
             cache: found.cache,
-            switches: found.switches.into_iter().collect(),
+            needed: positions::needed(&self.index, &document, &operation.node).into_iter().collect(),
             document: pruned(&document, operation),
             index: Arc::clone(&self.index),
         })

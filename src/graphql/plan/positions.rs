@@ -3,7 +3,7 @@
 //! The library has this rule, but its release candidate never tells it about values, so it finds nothing. Coercion
 //! checks what is sent against what is declared; this checks what is declared against where it goes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use async_graphql::{
     Name, Pos, Positioned, ServerError,
@@ -18,14 +18,30 @@ use super::index::{InputField, SchemaIndex, TypeEntry};
 
 /// The misuses in every operation of a document whose fields and arguments are known to exist.
 pub(crate) fn misplaced(index: &SchemaIndex, document: &ExecutableDocument) -> Vec<ServerError> {
-    let mut errors = Vec::new();
-    for (_, operation) in document.operations.iter() {
-        let mut checker = Checker { index, document, operation: &operation.node, seen: HashSet::new(), errors: vec![] };
-        checker.directives(&operation.node.directives);
-        checker.selection_set(&operation.node.selection_set.node, index.root(operation.node.ty));
-        errors.append(&mut checker.errors);
-    }
-    errors
+    let operations = document.operations.iter();
+    operations.flat_map(|(_, operation)| check(index, document, &operation.node).errors).collect()
+}
+
+/// The variables of an operation that must not be null although their types allow it: a default stands in for what is
+/// not sent, not for a null that is.
+pub(crate) fn needed(
+    index: &SchemaIndex,
+    document: &ExecutableDocument,
+    operation: &OperationDefinition,
+) -> BTreeSet<Name> {
+    check(index, document, operation).needed
+}
+
+fn check<'a>(
+    index: &'a SchemaIndex,
+    document: &'a ExecutableDocument,
+    operation: &'a OperationDefinition,
+) -> Checker<'a> {
+    let (errors, needed) = (Vec::new(), BTreeSet::new());
+    let mut checker = Checker { index, document, operation, seen: HashSet::new(), errors, needed };
+    checker.directives(&operation.directives);
+    checker.selection_set(&operation.selection_set.node, index.root(operation.ty));
+    checker
 }
 
 struct Checker<'a> {
@@ -35,6 +51,7 @@ struct Checker<'a> {
     /// A fragment's positions do not depend on where it is spread.
     seen: HashSet<&'a Name>,
     errors: Vec<ServerError>,
+    needed: BTreeSet<Name>,
 }
 
 impl<'a> Checker<'a> {
@@ -69,7 +86,7 @@ impl<'a> Checker<'a> {
                 self.value(&value.node, &argument.ty, argument.has_default, value.pos);
             }
         }
-        self.selection_set(&field.selection_set.node, &entry.type_name);
+        self.selection_set(&field.selection_set.node, entry.type_name());
     }
 
     /// Only `@skip` and `@include` can stand in an operation, and both have `if: Boolean!`.
@@ -106,6 +123,9 @@ impl<'a> Checker<'a> {
         let definitions = &self.operation.variable_definitions;
         // An undefined variable is another rule's to report.
         let Some(definition) = definitions.iter().find(|definition| definition.node.name.node == *name) else { return };
+        if !ty.nullable && definition.node.var_type.node.nullable {
+            self.needed.insert(name.clone());
+        }
         if !is_allowed(&definition.node, ty, has_default) {
             let given = &definition.node.var_type.node;
             let message = format!("Variable \"${name}\" of type \"{given}\" used in position expecting type \"{ty}\".");

@@ -3,7 +3,7 @@
 //! The walk spreads fragments out, so it only ever sees documents that `measure` has bounded and validation has
 //! found to fit the schema.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use async_graphql::{
     Name, Pos, Positioned, Variables,
@@ -30,8 +30,6 @@ pub(crate) struct Findings {
     /// Root fields, introspection aside.
     pub(crate) root_fields: u32,
     pub(crate) cache: CachePolicy,
-    /// The variables that decide what is left out.
-    pub(crate) switches: BTreeSet<Name>,
 }
 
 /// One occurrence of a field that demands a role or draws from a limit.
@@ -90,8 +88,6 @@ impl<'a> Walker<'a> {
         for selection in &set.node.items {
             let outer = self.conditions.len();
             let Some(mut conditions) = conditions::of(selection.node.directives()) else { continue };
-            let variables = conditions.iter().map(|condition| condition.variable.clone());
-            self.found.switches.extend(variables);
             self.conditions.append(&mut conditions);
             match &selection.node {
                 Selection::Field(field) => self.field(field, place),
@@ -132,16 +128,16 @@ impl<'a> Walker<'a> {
         self.found.cost = self.found.cost.saturating_add(place.factor);
         self.found.cache.add(FieldPlace {
             hint: entry.hint,
-            of_type: self.index.composite_hint(&entry.type_name),
+            of_type: self.index.composite_hint(entry.type_name()),
             is_root: place.is_root,
         });
         self.path.push(field.node.response_key().node.clone());
         self.demand(entry, field.pos);
-        let below = if entry.is_list { ASSUMED_LIST_SIZE } else { 1 };
+        let below = if entry.is_list() { ASSUMED_LIST_SIZE } else { 1 };
         self.selection_set(
             &field.node.selection_set,
             Place {
-                type_name: &entry.type_name,
+                type_name: entry.type_name(),
                 level: place.level + 1,
                 factor: place.factor.saturating_mul(below),
                 is_root: false,
