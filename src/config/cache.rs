@@ -1,6 +1,6 @@
 //! `[cache]`: the value cache in this process.
 
-use confique::{Config, Layer};
+use confique::Config;
 
 use super::Problem;
 
@@ -35,12 +35,9 @@ pub struct CacheConfig {
 
 impl CacheConfig {
     /// The section with every setting at its default.
-    ///
-    /// # Panics
-    /// Never: every field declares a default.
     #[must_use]
     pub fn defaults() -> Self {
-        Self::from_layer(<Self as Config>::Layer::default_values()).expect("every field declares a default")
+        super::defaults()
     }
 
     /// The settings that the start refuses.

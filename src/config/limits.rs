@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, str::FromStr};
 
-use confique::{Config, Layer};
+use confique::Config;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -66,12 +66,9 @@ impl TryFrom<String> for LimitOverride {
 
 impl LimitsConfig {
     /// The section with every setting at its default.
-    ///
-    /// # Panics
-    /// Never: every field declares a default.
     #[must_use]
     pub fn defaults() -> Self {
-        Self::from_layer(<Self as Config>::Layer::default_values()).expect("every field declares a default")
+        super::defaults()
     }
 
     /// The settings that the start refuses.

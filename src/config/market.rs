@@ -1,6 +1,6 @@
 //! `[market]`: the price sources, how they are weighed, and the feed.
 
-use confique::{Config, Layer};
+use confique::Config;
 use url::Url;
 
 use super::{Problem, Secret};
@@ -117,12 +117,9 @@ pub struct DefiLlamaConfig {
 
 impl MarketConfig {
     /// The section as it is when nothing is set.
-    ///
-    /// # Panics
-    /// Never: every required field declares its default.
     #[must_use]
     pub fn defaults() -> Self {
-        Self::from_layer(<Self as Config>::Layer::default_values()).expect("every required field declares its default")
+        super::defaults()
     }
 
     /// What the start refuses.

@@ -3,7 +3,7 @@
 //! These are the defaults of every upstream; `resilience::PolicyOptions` is built from them and may be changed
 //! per upstream by the room that registers it.
 
-use confique::{Config, Layer};
+use confique::Config;
 
 use super::Problem;
 
@@ -127,12 +127,9 @@ pub struct OutboundConfig {
 
 impl ResilienceConfig {
     /// The declared defaults, for tests and tools.
-    ///
-    /// # Panics
-    /// Never: every field has a default.
     #[must_use]
     pub fn defaults() -> Self {
-        Self::from_layer(<Self as Config>::Layer::default_values()).expect("every field has a default")
+        super::defaults()
     }
 
     /// Every value of this section that the start refuses.
