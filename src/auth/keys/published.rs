@@ -1,7 +1,7 @@
 //! An issuer's published keys, fetched when needed and kept for a while.
 //!
-//! Fresh keys are used as they are. Older ones are fetched again first, by one caller for all; if that fails they stay
-//! in use until they are too old. A key id that nobody knows may mean that the issuer has rotated its keys, so it
+//! Fresh keys are used as they are. Older ones are fetched again first, by one caller for all; if that fails or hangs
+//! they stay in use until they are too old. A key id that nobody knows may mean that the issuer has rotated its keys, so it
 //! causes a fetch too, but only one per pause, whatever strangers send.
 
 use std::{sync::Arc, time::Duration};
@@ -10,7 +10,10 @@ use http::HeaderMap;
 use jsonwebtoken::Algorithm;
 use metrics::{counter, gauge};
 use parking_lot::RwLock;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::timeout_at,
+};
 use tracing::{debug, warn};
 use url::Url;
 
@@ -24,6 +27,9 @@ use crate::{
 
 /// Larger documents are refused; real ones have a few kilobytes.
 const LARGEST_DOCUMENT_BYTES: usize = 256 * 1_024;
+
+/// How long a fetch is waited for by callers with usable keys at hand, so that an issuer that hangs holds nobody up.
+const PATIENCE_WITH_USABLE_KEYS: Duration = Duration::from_millis(500);
 
 /// How long nobody asks again after a failed fetch, so that an outage is not answered with a storm.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -42,6 +48,8 @@ pub(in crate::auth) struct PublishedKeys {
     held: RwLock<Option<Held>>,
     /// Held by whoever fetches; its value is the last fetch that ended.
     flight: Arc<Mutex<Option<Ended>>>,
+    /// When the fetch under way began.
+    asking_since: RwLock<Option<Instant>>,
 }
 
 #[derive(Debug, Clone)]
@@ -78,6 +86,7 @@ impl PublishedKeys {
             policy: upstreams.register("jwks", upstreams.defaults()),
             held: RwLock::new(None),
             flight: Arc::default(),
+            asking_since: RwLock::new(None),
         })
     }
 
@@ -90,19 +99,35 @@ impl PublishedKeys {
         if let Some(keys) = self.younger_than(self.fresh_for) {
             return Ok(keys);
         }
+        let outcome = match self.younger_than(self.usable_for) {
+            None => self.refresh().await,
+            Some(usable) => match timeout_at(self.patience_ends(), self.refresh()).await {
+                Ok(outcome) => outcome,
+                Err(_elapsed) => return Ok(usable),
+            },
+        };
+        self.younger_than(self.usable_for).ok_or_else(|| AuthError::KeysUnavailable {
+            retry_after: Some(outcome.err().and_then(|error| error.retry_after()).unwrap_or(PAUSE_AFTER_FAILURE)),
+        })
+    }
+
+    /// Asks the issuer, or shares what others were told meanwhile.
+    async fn refresh(self: &Arc<Self>) -> Result<(), CallError> {
         let asked_at = self.clock.instant();
         let flight = Arc::clone(&self.flight).lock_owned().await;
         let ended = flight.clone();
         // Others may have fetched while this caller waited for its turn, well or not: that answer is shared.
         let just_tried = ended.as_ref().is_some_and(|ended| ended.at >= asked_at || self.pauses_after(ended));
-        let outcome = match ended {
+        match ended {
             _ if self.younger_than(self.fresh_for).is_some() => Ok(()),
             Some(ended) if just_tried => ended.outcome,
             _ => self.fetch(flight).await,
-        };
-        self.younger_than(self.usable_for).ok_or_else(|| AuthError::KeysUnavailable {
-            retry_after: Some(outcome.err().and_then(|error| error.retry_after()).unwrap_or(PAUSE_AFTER_FAILURE)),
-        })
+        }
+    }
+
+    /// Counted from the start of the fetch: whoever comes late to one that hangs does not wait again.
+    fn patience_ends(&self) -> Instant {
+        self.asking_since.read().unwrap_or_else(|| self.clock.instant()) + PATIENCE_WITH_USABLE_KEYS
     }
 
     /// The keys that count once the issuer was asked for a key that `lacking` does not have.
@@ -122,7 +147,9 @@ impl PublishedKeys {
     async fn fetch(self: &Arc<Self>, mut flight: OwnedMutexGuard<Option<Ended>>) -> Result<(), CallError> {
         let this = Arc::clone(self);
         let task = tokio::spawn(async move {
+            *this.asking_since.write() = Some(this.clock.instant());
             let outcome = this.fetch_once().await;
+            *this.asking_since.write() = None;
             *flight = Some(Ended { at: this.clock.instant(), outcome: outcome.clone() });
             outcome
         });

@@ -323,6 +323,29 @@ async fn an_issuer_that_hangs_costs_no_more_than_the_policy_allows() {
 }
 
 #[tokio::test]
+async fn an_issuer_that_hangs_holds_nobody_up_whose_keys_are_at_hand() {
+    let (key, next) = (SigningKey::ec("a"), SigningKey::ec("b"));
+    let issuer = Issuer::with(&[&key]).await;
+    let authenticator = issuer.authenticator();
+    assert!(show(&authenticator, &key.token("first")).await.is_ok());
+    issuer.gate.forget_permits(Semaphore::MAX_PERMITS);
+    issuer.publish(&[&next]);
+    pass(REFRESH).await;
+    // Less than the policy's patience, and than a hundred callers who each waited anew would take.
+    let during_the_hang = async {
+        for n in 0..100 {
+            assert!(show(&authenticator, &key.token(&n.to_string())).await.is_ok());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), during_the_hang).await.expect("nobody is held up");
+    assert_eq!(issuer.fetches(), 2, "one fetch for all");
+    issuer.gate.add_permits(1);
+    let after_the_hang = async { while show(&authenticator, &key.token("last")).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(15), after_the_hang).await.expect("the answer counts when it comes");
+    assert!(show(&authenticator, &next.token("bob")).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_away_does_not_stop_the_fetch() {
     let key = SigningKey::ec("a");
     let issuer = Issuer::with(&[&key]).await;
