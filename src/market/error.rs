@@ -38,7 +38,29 @@ pub enum PriceError {
 }
 
 impl From<LoadLost> for PriceError {
-    fn from(_: LoadLost) -> Self {
-        Self::Interrupted
+    fn from(lost: LoadLost) -> Self {
+        match lost {
+            // Too much to do is no fault of ours, and coming back later helps.
+            LoadLost::Saturated => Self::Unavailable(CallError::Saturated),
+            LoadLost::TimedOut => Self::Unavailable(CallError::Timeout),
+            LoadLost::Interrupted | LoadLost::Unanswered => Self::Interrupted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_we_did_wrong_is_an_interruption() {
+        for (lost, expected) in [
+            (LoadLost::Saturated, PriceError::Unavailable(CallError::Saturated)),
+            (LoadLost::TimedOut, PriceError::Unavailable(CallError::Timeout)),
+            (LoadLost::Interrupted, PriceError::Interrupted),
+            (LoadLost::Unanswered, PriceError::Interrupted),
+        ] {
+            assert_eq!(PriceError::from(lost), expected, "{lost:?}");
+        }
     }
 }
