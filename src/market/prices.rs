@@ -137,7 +137,7 @@ impl Prices {
                 Delivered::Missed(_) => None,
             })
             .take_until(self.stop.clone().cancelled_owned());
-        Ok(PriceUpdates { ticks: ticks.boxed(), _interest: interest })
+        Ok(PriceUpdates { _interest: interest, ticks: ticks.boxed() })
     }
 
     fn answer(&self, coin: &AssetId, lookup: Result<Lookup<Arc<Price>>, PriceError>) -> Result<Arc<Price>, PriceError> {
@@ -159,8 +159,9 @@ fn distinct(mut coins: Vec<AssetId>) -> Vec<AssetId> {
 
 /// Ticks of the coins that were asked for.
 pub struct PriceUpdates {
-    ticks: BoxStream<'static, PriceUpdate>,
+    // Before the ticks: whoever finds a coin watched must find its last tick still on the topic.
     _interest: Interest,
+    ticks: BoxStream<'static, PriceUpdate>,
 }
 
 impl Stream for PriceUpdates {
@@ -168,5 +169,38 @@ impl Stream for PriceUpdates {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<PriceUpdate>> {
         self.ticks.as_mut().poll_next(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::stream;
+
+    use super::*;
+
+    /// Notes how many coins are watched at the moment when it goes.
+    struct Witness {
+        demand: Arc<Demand>,
+        watched: Arc<AtomicUsize>,
+    }
+
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            self.watched.store(self.demand.len(), Ordering::Relaxed);
+        }
+    }
+
+    /// In the other order a reader who joins in between finds the coin watched and told, but its last tick gone, and
+    /// hears nothing until the price changes.
+    #[test]
+    fn a_coin_is_no_longer_watched_when_its_last_tick_goes() {
+        let (demand, watched) = (Arc::new(Demand::new(1)), Arc::new(AtomicUsize::new(usize::MAX)));
+        let witness = Witness { demand: Arc::clone(&demand), watched: Arc::clone(&watched) };
+        let ticks = stream::pending::<PriceUpdate>().inspect(move |_| drop(Arc::clone(&witness.watched))).boxed();
+        let interest = demand.join(vec![AssetId::new("bitcoin").unwrap()]).unwrap();
+        drop(PriceUpdates { _interest: interest, ticks });
+        assert_eq!(watched.load(Ordering::Relaxed), 0);
     }
 }
