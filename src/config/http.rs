@@ -28,7 +28,7 @@ pub struct HttpConfig {
     pub trusted_proxies: Vec<IpNet>,
 
     /// Largest request body in bytes, 1024 to 67108864. The default leaves room for the longest allowed document and
-    /// generous variables, and is small enough that a full house of connections cannot exhaust memory.
+    /// generous variables. Slow bodies can hold this much on every one of `max_connections`.
     #[config(env = "TIDEGATE_HTTP_MAX_BODY_BYTES", default = 1_048_576)]
     pub max_body_bytes: usize,
 
