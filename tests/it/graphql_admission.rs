@@ -88,6 +88,15 @@ async fn conditions_are_no_way_around_roles_and_limits() {
 }
 
 #[tokio::test]
+async fn one_callers_bad_document_is_not_anothers_verdict() {
+    let app = TestApp::start().await;
+    let (good, name) = ("query A { __typename }", "A");
+    app.anon().query(&format!("{good}\0{name}")).await.refused(400, "GRAPHQL_PARSE_FAILED");
+    let reply = app.anon().post(&json!({"query": good, "operationName": name})).await;
+    assert_eq!(reply.status.as_u16(), 200, "{}", reply.text);
+}
+
+#[tokio::test]
 async fn a_limit_counts_aliases_and_says_when_to_come_back() {
     let app = TestApp::start().await;
     let aliases: String = (0..30).map(|at| format!("a{at}: cryptoPrices(coins: [\"bitcoin\"]) {{ coin }} ")).collect();

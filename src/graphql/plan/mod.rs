@@ -176,10 +176,11 @@ impl Plans {
 
 fn key(text: &str, operation_name: Option<&str>) -> [u8; 32] {
     let mut hash = Sha256::new();
+    // The length says where the document ends. No byte could: verdicts on documents that are none are kept too.
+    hash.update((text.len() as u64).to_le_bytes());
     hash.update(text);
     if let Some(name) = operation_name {
-        // A document never contains this byte outside a string, and then not followed by the end of the input.
-        hash.update([0]);
+        hash.update([1]);
         hash.update(name);
     }
     hash.finalize().into()
