@@ -7,12 +7,13 @@
 
 use std::{
     collections::HashMap,
+    panic::AssertUnwindSafe,
     sync::{Arc, Weak},
 };
 
 use async_graphql::{Response, Value, Variables};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -137,22 +138,34 @@ impl Drop for Group {
     }
 }
 
+/// Runs the source to its end, or its panic: without a word about that the followers would wait for ever.
 async fn run(source: impl Stream<Item = (Response, Option<Arc<str>>)>, events: Arc<Events>, request_id: RequestId) {
+    let delivered = AssertUnwindSafe(deliver(source, &events, &request_id)).catch_unwind().await;
+    // The panic hook has logged it.
+    events.end(delivered.unwrap_or_else(|_panic| Some(Refusal::internal().list(&request_id))));
+}
+
+/// Passes events on until there are no more; returns the errors that ended them, if any did.
+async fn deliver(
+    source: impl Stream<Item = (Response, Option<Arc<str>>)>,
+    events: &Events,
+    request_id: &RequestId,
+) -> Option<Bytes> {
     let mut source = std::pin::pin!(source);
     while let Some((response, topic)) = source.next().await {
         if response.data == Value::Null && !response.errors.is_empty() {
             // The source could not start, or its one non-null field failed: nothing further can come of it.
             let refusal = Refusal { code: ErrorCode::BadUserInput, errors: response.errors, retry_after: None };
-            return events.end(Some(refusal.list(&request_id)));
+            return Some(refusal.list(request_id));
         }
         let frame = if response.errors.is_empty() {
             complete_body(&response.data)
         } else {
-            partial_body(&response.data, response.errors, &request_id)
+            partial_body(&response.data, response.errors, request_id)
         };
         events.push(topic, frame);
     }
-    events.end(None);
+    None
 }
 
 impl Events {
@@ -205,4 +218,21 @@ fn frames(group: Arc<Group>) -> Frames {
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_source_that_panics_ends_its_group_with_an_error() {
+        let events = Arc::new(Events { state: Mutex::default(), newest: watch::Sender::new(0) });
+        let source = stream::poll_fn(|_| panic!("broken"));
+        run(source, Arc::clone(&events), RequestId("r".into())).await;
+        let (frames, _, ended) = events.since(0);
+        assert!(ended);
+        assert!(matches!(&frames[..], [Frame::Error(errors)] if errors.starts_with(b"[{")), "{frames:?}");
+    }
 }
