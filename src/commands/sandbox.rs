@@ -43,6 +43,9 @@ pub(super) async fn run(args: Listening) -> Result<(), CommandError> {
     let graphiql = GraphiqlSettings { tokens: tokens.clone(), ..GraphiqlSettings::default() };
     let app = serve::build(&config, telemetry, graphiql)?;
     print_tokens(&tokens, &stand_ins)?;
+    if !config.http.listen.ip().is_loopback() {
+        print("Everybody who reaches this address can take the ADMIN token above: it is on the GraphiQL page.\n")?;
+    }
     let address = serve::announce(&listener)?;
     print(&format!("GraphiQL on http://{address}/graphiql\n"))?;
     serve::until_told_to_stop(app, listener).await
@@ -52,7 +55,7 @@ pub(super) async fn run(args: Listening) -> Result<(), CommandError> {
 async fn start_stand_ins(server: &TcpListener, clock: &Clock) -> io::Result<StandIns> {
     let next = server.local_addr()?.port().checked_add(1).unwrap_or(0);
     match TcpListener::bind((Ipv4Addr::LOCALHOST, next)).await {
-        Ok(listener) => StandIns::start_on(listener, clock.clone(), SEED),
+        Ok(listener) => StandIns::start_on(listener, clock, SEED),
         Err(_) => StandIns::start(clock.clone(), SEED).await,
     }
 }

@@ -39,7 +39,7 @@ pub struct GraphqlConfig {
     /// Highest cost of an operation's introspection part.
     #[config(env = "TIDEGATE_GRAPHQL_MAX_INTROSPECTION_COST", default = 100_000)]
     pub max_introspection_cost: u64,
-    /// Most coins in one `coins` argument.
+    /// Most coins that one operation may name.
     #[config(env = "TIDEGATE_GRAPHQL_MAX_COINS", default = 100)]
     pub max_coins: usize,
     /// How long an operation may run before it ends with TIMEOUT, in milliseconds.

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 
 use async_graphql::Context;
@@ -38,6 +38,7 @@ struct Inner {
     /// Present only where the answer is kept per caller or not at all; see `Scope::principal`.
     principal: Option<Principal>,
     max_age: AtomicU32,
+    coins: AtomicUsize,
     tags: Mutex<Vec<Tag>>,
     topic: Mutex<Option<Arc<str>>>,
 }
@@ -48,6 +49,7 @@ impl Scope {
             loaders,
             principal,
             max_age: AtomicU32::new(u32::MAX),
+            coins: AtomicUsize::new(0),
             tags: Mutex::default(),
             topic: Mutex::default(),
         }))
@@ -62,6 +64,11 @@ impl Scope {
     /// Everywhere else there is none, whoever asks: what a resolver cannot see cannot leak through a shared answer.
     pub(crate) fn principal(&self) -> Option<&Principal> {
         self.0.principal.as_ref()
+    }
+
+    /// Counts coins that the operation names; returns how many it has named.
+    pub(crate) fn name_coins(&self, named: usize) -> usize {
+        self.0.coins.fetch_add(named, Ordering::Relaxed) + named
     }
 
     /// The answer holds something that is good for no longer than this many seconds.

@@ -66,11 +66,11 @@ pub struct StandIns {
 impl StandIns {
     /// Starts the stand-ins on a free port; prices walk from `seed`, on the time of `clock`.
     pub async fn start(clock: Clock, seed: u64) -> io::Result<Self> {
-        Self::start_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?, clock, seed)
+        Self::start_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?, &clock, seed)
     }
 
     /// Starts the stand-ins on a port that is open already. Must be called inside a tokio runtime.
-    pub fn start_on(listener: TcpListener, clock: Clock, seed: u64) -> io::Result<Self> {
+    pub fn start_on(listener: TcpListener, clock: &Clock, seed: u64) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let walks = Arc::new(Mutex::new(Walks::new(clock.clone(), seed)));
         let catalogue = Catalogue::embedded();

@@ -98,6 +98,17 @@ async fn what_coins_may_not_hold_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
+async fn the_limit_of_coins_is_the_operations() {
+    let app = TestApp::start().await;
+    let names: Vec<String> = (0..120).map(|at| format!("coin-{at}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (one, two) = (list(&names[..60]), list(&names[60..]));
+    let document = format!("{{ a: cryptoPrices(coins: {one}) {{ coin }} b: cryptoPrices(coins: {two}) {{ coin }} }}");
+    let reply = app.anon().query(&document).await;
+    assert_eq!(reply.code(), "OPERATION_TOO_COMPLEX", "{}", reply.text);
+}
+
+#[tokio::test]
 async fn an_unknown_coin_costs_one_null_and_names_candidates() {
     let app = TestApp::start().await;
     let json =

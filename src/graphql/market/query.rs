@@ -2,7 +2,10 @@
 
 use async_graphql::{Context, Object, Result};
 
-use super::{coins::coins, types::Price};
+use super::{
+    coins::{coin, coins},
+    types::Price,
+};
 use crate::{
     graphql::{
         context::{ContextExt, Scope},
@@ -25,9 +28,9 @@ impl MarketQuery {
     async fn crypto_prices(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Ids of coins, such as `bitcoin`; each once, at most 100 by default.")] coins: Vec<String>,
+        #[graphql(desc = "Ids of coins, such as `bitcoin`; each once, at most 100 in an operation by default.")] coins: Vec<String>,
     ) -> Result<Rows<Price>> {
-        let coins = self::coins(ctx.services(), &coins)?;
+        let coins = self::coins(ctx, &coins)?;
         let mut found = ctx.scope().loaders().prices(coins.clone()).await;
         let prices = coins.iter().map(|coin| {
             let price = found.remove(coin).unwrap_or(Err(PriceError::Interrupted)).map_err(ApiError::from)?;
@@ -45,9 +48,9 @@ impl MarketQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "The id of a coin, such as `bitcoin`.")] coin: String,
     ) -> Option<Result<Price>> {
-        let coin = match ctx.services().prices.identify(&coin) {
+        let coin = match self::coin(ctx, &coin) {
             Ok(coin) => coin,
-            Err(error) => return Some(Err(ApiError::from(error).into())),
+            Err(error) => return Some(Err(error.into())),
         };
         let price = ctx.scope().loaders().price(coin).await;
         Some(price.map(|price| answered(ctx, Price::new(price))).map_err(|error| ApiError::from(error).into()))

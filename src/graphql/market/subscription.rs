@@ -22,9 +22,9 @@ impl MarketSubscription {
     async fn price_updates(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Ids of coins, such as `bitcoin`; each once, at most 100 by default.")] coins: Vec<String>,
+        #[graphql(desc = "Ids of coins, such as `bitcoin`; each once, at most 100 in an operation by default.")] coins: Vec<String>,
     ) -> Result<impl Stream<Item = PriceUpdate>> {
-        let coins = self::coins(ctx.services(), &coins)?;
+        let coins = self::coins(ctx, &coins)?;
         ctx.services().prices.check_known(&coins).await.map_err(ApiError::from)?;
         let scope = ctx.scope().clone();
         let updates = ctx.services().prices.updates(coins).map_err(ApiError::from)?;

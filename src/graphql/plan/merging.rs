@@ -12,7 +12,7 @@ use async_graphql::{
     parser::types::{BaseType, ExecutableDocument, Field, Selection, SelectionSet, Type},
 };
 
-use super::index::SchemaIndex;
+use super::index::{FieldEntry, SchemaIndex};
 
 /// The conflicts in every operation of a document whose fields are known to exist.
 pub(crate) fn conflicts(index: &SchemaIndex, document: &ExecutableDocument) -> Vec<ServerError> {
@@ -46,7 +46,7 @@ impl<'a> Checker<'a> {
                 .iter()
                 .map(|(on, field)| {
                     let entry = on.and_then(|on| self.index.field(on, &field.node.name.node));
-                    (entry.map(|entry| entry.type_name()), &field.node.selection_set.node)
+                    (entry.map(FieldEntry::type_name), &field.node.selection_set.node)
                 })
                 .filter(|(_, set)| !set.items.is_empty())
                 .collect();

@@ -81,8 +81,8 @@ fn write_canonical(value: &Value, text: &mut String) {
             sorted.sort_unstable_by_key(|(name, _)| name.as_str());
             text.push('{');
             for (name, value) in sorted {
-                text.push_str(name);
-                text.push(':');
+                // Quoted: a key that a scalar takes can hold anything.
+                write!(text, "{:?}:", name.as_str()).expect("writing to a string cannot fail");
                 write_canonical(value, text);
                 text.push(',');
             }
@@ -274,8 +274,8 @@ mod tests {
             ("$a: [[Int]]", json!({"a": [[1], null]}), "a:[[1,],null,];"),
             ("$a: ID!", json!({"a": 12}), "a:\"12\";"),
             ("$a: Color", json!({"a": "RED"}), "a:RED;"),
-            ("$a: Point", json!({"a": {"label": "z", "x": 1}}), "a:{label:\"z\",x:1,};"),
-            ("$a: Pick", json!({"a": {"b": 1}}), "a:{b:1,};"),
+            ("$a: Point", json!({"a": {"label": "z", "x": 1}}), "a:{\"label\":\"z\",\"x\":1,};"),
+            ("$a: Pick", json!({"a": {"b": 1}}), "a:{\"b\":1,};"),
             ("$a: Decimal", json!({"a": "1.5"}), "a:\"1.5\";"),
             ("$b: Int, $a: Int", json!({"a": 1, "b": 2}), "b:2;a:1;"),
         ] {
