@@ -22,6 +22,9 @@ const CONNECTIONS: &str = "32";
 /// What the kernel counts CPU time in.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// What is asked of each coin.
+const FIELDS: &str = "coin amount change24h asOf stale";
+const UNLIMITED: &str = "limits.overrides=Query.cryptoPrices=2000000000/1";
 const COINS: [&str; 10] =
     ["bitcoin", "ethereum", "solana", "cardano", "dogecoin", "litecoin", "polkadot", "chainlink", "ripple", "tron"];
 
@@ -94,27 +97,21 @@ struct Measured {
 fn compare() {
     let scratch = env::temp_dir().join(format!("tidegate-bench-{}", std::process::id()));
     fs::create_dir_all(&scratch).expect("a scratch folder");
-    let limits = ["limits.overrides=Query.cryptoPrices=2000000000/1"];
-    let sandbox = |settings: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.args(["sandbox", "--listen", "127.0.0.1:0"]);
-        for setting in limits.iter().chain(settings) {
-            command.args(["--set", setting]);
-        }
-        Server::start(&mut command)
-    };
-    let kept = sandbox(&[]);
-    let executed = sandbox(&["graphql.response_cache_bytes=0"]);
-    let script = scratch.join("post.lua");
-    write_script(&script);
+    let mut sandbox = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    let kept = Server::start(sandbox.args(["sandbox", "--listen", "127.0.0.1:0", "--set", UNLIMITED]));
+    let (script, uncached) = (scratch.join("post.lua"), scratch.join("uncached.lua"));
+    write_script(&script, FIELDS);
+    // `ageMs` is never kept: every request executes, and is as many bytes longer.
+    write_script(&uncached, &format!("{FIELDS} ageMs"));
     let answer = scratch.join("answer.json");
     fs::write(&answer, ask(&kept.url)).expect("writing the answer");
     let bare = Server::start(Command::new(env::current_exe().expect("this program")).arg("--bare").arg(&answer));
 
-    let servers = [("bare axum", &bare), ("response cache", &kept), ("executed from L1", &executed)];
+    let servers =
+        [("bare axum", &bare, &script), ("response cache", &kept, &script), ("executed from L1", &kept, &uncached)];
     let mut best: Vec<Option<Measured>> = vec![None; servers.len()];
     for _ in 0..ROUNDS {
-        for (at, (_, server)) in servers.iter().enumerate() {
+        for (at, (_, server, script)) in servers.iter().enumerate() {
             let round = load(server, &script.to_string_lossy());
             if best[at].is_none_or(|best| round.cpu_micros < best.cpu_micros) {
                 best[at] = Some(round);
@@ -124,7 +121,7 @@ fn compare() {
     let best: Vec<Measured> = best.into_iter().flatten().collect();
     println!("\n10 coins over HTTP, wrk -t1 -c{CONNECTIONS} -d{SECONDS}s, best of {ROUNDS} rounds in turn");
     println!("{:<18} {:>12} {:>16} {:>14}", "", "requests/s", "CPU µs/request", "× bare (CPU)");
-    for ((name, _), measured) in servers.iter().zip(&best) {
+    for ((name, _, _), measured) in servers.iter().zip(&best) {
         let ratio = measured.cpu_micros / best[0].cpu_micros;
         let Measured { requests_per_second, cpu_micros } = measured;
         println!("{name:<18} {requests_per_second:>12.0} {cpu_micros:>16.1} {ratio:>14.2}");
@@ -132,14 +129,14 @@ fn compare() {
     let _ = fs::remove_dir_all(&scratch);
 }
 
-fn request() -> String {
+fn request(fields: &str) -> String {
     let coins = COINS.map(|coin| format!("\\\"{coin}\\\"")).join(", ");
-    format!("{{\"query\":\"{{ cryptoPrices(coins: [{coins}]) {{ coin amount change24h asOf stale }} }}\"}}")
+    format!("{{\"query\":\"{{ cryptoPrices(coins: [{coins}]) {{ {fields} }} }}\"}}")
 }
 
-fn write_script(path: &std::path::Path) {
+fn write_script(path: &std::path::Path, fields: &str) {
     let mut file = fs::File::create(path).expect("a script");
-    let body = request();
+    let body = request(fields);
     writeln!(file, "wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = [==[{body}]==]")
         .expect("writing the script");
 }
@@ -149,7 +146,7 @@ fn ask(url: &str) -> Vec<u8> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let client = reqwest::Client::builder().build().expect("a client");
-        let post = || client.post(url).header(CONTENT_TYPE, "application/json").body(request()).send();
+        let post = || client.post(url).header(CONTENT_TYPE, "application/json").body(request(FIELDS)).send();
         let answer = post().await.expect("an answer").bytes().await.expect("a body");
         assert!(answer.starts_with(b"{\"data\":{\"cryptoPrices\":[{"), "{}", String::from_utf8_lossy(&answer));
         answer.to_vec()

@@ -88,6 +88,7 @@ impl GraphqlConfig {
             ("graphql.max_fields", self.max_fields),
             ("graphql.max_root_fields", self.max_root_fields),
             ("graphql.max_cost", self.max_cost),
+            ("graphql.max_depth", self.max_depth.into()),
             ("graphql.max_coins", self.max_coins as u64),
             ("graphql.execution_timeout_ms", self.execution_timeout_ms),
             ("graphql.max_live_groups", self.max_live_groups as u64),
