@@ -104,6 +104,13 @@ impl AuthConfig {
                 "an https or http address",
             ),
             Problem::unless(
+                self.jwks_url.as_ref().is_none_or(|url| url.username().is_empty() && url.password().is_none()),
+                "auth.jwks_url",
+                // The refused part may be a secret, so only the host is shown.
+                &self.jwks_url.as_ref().and_then(Url::host_str).unwrap_or_default(),
+                "an address without user and password",
+            ),
+            Problem::unless(
                 (10..=86_400).contains(&self.jwks_refresh_seconds),
                 "auth.jwks_refresh_seconds",
                 &self.jwks_refresh_seconds,
@@ -173,5 +180,21 @@ mod tests {
         config.secret = "hunter2".into();
         let shown = config.problems()[0].to_string();
         assert_eq!(shown, "auth.secret = [redacted]: expected at least 32 bytes");
+    }
+
+    #[test]
+    fn a_password_in_the_address_of_the_keys_is_refused_and_not_shown() {
+        for (url, refused) in [
+            ("http://alice:hunter2@issuer.example/jwks", true),
+            ("https://alice@issuer.example/jwks", true),
+            ("https://:hunter2@issuer.example/jwks", true),
+            ("https://issuer.example/jwks?tenant=1", false),
+        ] {
+            let mut config = AuthConfig::defaults();
+            config.jwks_url = Some(url.parse().unwrap());
+            let shown: Vec<String> = config.problems().iter().map(ToString::to_string).collect();
+            let expected = "auth.jwks_url = issuer.example: expected an address without user and password";
+            assert_eq!(shown, if refused { vec![expected] } else { vec![] }, "{url}");
+        }
     }
 }
