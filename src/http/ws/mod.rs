@@ -40,6 +40,8 @@ use crate::graphql::ErrorCode;
 const PROTOCOL: HeaderValue = HeaderValue::from_static("graphql-transport-ws");
 /// What may wait between us and the system's socket buffer.
 const WRITE_BUFFER: usize = 16 * 1024;
+/// What is read at once. The library takes it per socket and at the start, and its own default is 128 KiB.
+const READ_BUFFER: usize = 8 * 1024;
 
 /// Whether the request asks for a WebSocket.
 pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
@@ -76,7 +78,8 @@ pub(super) async fn upgrade(
         shutdown: front.shutdown.clone(),
     };
     let limit = front.config.ws.max_message_bytes;
-    let upgrade = upgrade.max_message_size(limit).max_frame_size(limit).write_buffer_size(WRITE_BUFFER);
+    let upgrade = upgrade.max_message_size(limit).max_frame_size(limit);
+    let upgrade = upgrade.read_buffer_size(READ_BUFFER).write_buffer_size(WRITE_BUFFER);
     Ok(upgrade
         .on_upgrade(move |socket| async move {
             let _present = meters::Present::socket();
