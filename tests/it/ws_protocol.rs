@@ -69,11 +69,15 @@ async fn conversations_out_of_order_are_closed_with_their_code() {
     let app = TestApp::start().await;
     let init = json!({"type": "connection_init"});
     let tick = subscribe("1", TICKS);
-    let bad_token = json!({"type": "connection_init", "payload": {"Authorization": "Bearer nonsense"}});
+    let init_with = |payload| json!({"type": "connection_init", "payload": payload});
+    let bearer = format!("Bearer {}", app.token("alice", Role::User, Duration::from_hours(1)));
     for (name, said, code, reason) in [
         ("subscribe before init", vec![tick.clone()], 4401, "Unauthorized"),
         ("two inits", vec![init.clone(), init.clone()], 4429, "Too many initialisation requests"),
-        ("bad token", vec![bad_token], 4403, "Forbidden"),
+        ("bad token", vec![init_with(json!({"Authorization": "Bearer nonsense"}))], 4403, "Forbidden"),
+        ("no text", vec![init_with(json!({"Authorization": 5}))], 4403, "must be a text"),
+        ("empty token", vec![init_with(json!({"token": ""}))], 4403, "not empty"),
+        ("two tokens", vec![init_with(json!({"Authorization": bearer, "token": "other"}))], 4403, "two different"),
         ("no type", vec![json!({})], 4400, "type"),
         ("unknown type", vec![json!({"type": "connection_terminate"})], 4400, "unknown message type"),
         ("no query", vec![init, json!({"type": "subscribe", "id": "1", "payload": {}})], 4400, "query"),

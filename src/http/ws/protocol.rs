@@ -54,7 +54,7 @@ pub(super) fn parse(text: &str) -> Result<ClientMessage, Ending> {
     let envelope: Envelope<'_> =
         serde_json::from_str(text).map_err(|_| bad("a message must be a JSON object with a text `type`"))?;
     match &*envelope.kind {
-        "connection_init" => Ok(ClientMessage::Init { authorization: authorization(optional_map(envelope.payload)?) }),
+        "connection_init" => Ok(ClientMessage::Init { authorization: authorization(optional_map(envelope.payload)?)? }),
         "ping" => Ok(ClientMessage::Ping { payload: optional_map(envelope.payload)?.map(Value::Object) }),
         "pong" => optional_map(envelope.payload).map(|_| ClientMessage::Pong),
         "complete" => Ok(ClientMessage::Complete { id: id(envelope.id)? }),
@@ -83,29 +83,47 @@ fn optional_map(value: Value) -> Result<Option<Map<String, Value>>, Ending> {
     }
 }
 
-/// The places where clients put their token: `Authorization` in any case, the same inside of `headers`, or a bare
-/// `token`.
-fn authorization(payload: Option<Map<String, Value>>) -> Option<String> {
-    let mut payload = payload?;
-    if let Some(header) = take_header(&mut payload) {
-        return Some(header);
+/// The token, from wherever clients put it: `Authorization` in any case, the same inside of `headers`, or a bare
+/// `token`. What is there and is no token, or another one than elsewhere, is refused: its sender believes to be signed
+/// in, as somebody in particular. `null` is how JavaScript says that there is none.
+fn authorization(payload: Option<Map<String, Value>>) -> Result<Option<String>, Ending> {
+    let Some(mut payload) = payload else { return Ok(None) };
+    let mut found = Vec::new();
+    match payload.remove("headers").unwrap_or_default() {
+        Value::Null => {}
+        Value::Object(headers) => take_headers(headers, &mut found)?,
+        _ => return Err(forbidden("`headers` must be an object")),
     }
-    if let Some(header) = payload.get_mut("headers").and_then(Value::as_object_mut).and_then(take_header) {
-        return Some(header);
+    if let Some(token) = payload.remove("token").map(text).transpose()?.flatten() {
+        found.push(if token.starts_with("Bearer ") { token } else { format!("Bearer {token}") });
     }
-    match payload.remove("token") {
-        Some(Value::String(token)) if token.starts_with("Bearer ") => Some(token),
-        Some(Value::String(token)) if !token.is_empty() => Some(format!("Bearer {token}")),
-        _ => None,
+    take_headers(payload, &mut found)?;
+    let first = found.pop();
+    if found.iter().any(|other| Some(other) != first.as_ref()) {
+        return Err(forbidden("the payload has two different tokens"));
+    }
+    Ok(first)
+}
+
+fn take_headers(map: Map<String, Value>, found: &mut Vec<String>) -> Result<(), Ending> {
+    for (name, value) in map {
+        if name.eq_ignore_ascii_case("authorization") {
+            found.extend(text(value)?);
+        }
+    }
+    Ok(())
+}
+
+fn text(value: Value) -> Result<Option<String>, Ending> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) if !text.is_empty() => Ok(Some(text)),
+        _ => Err(forbidden("a token must be a text that is not empty")),
     }
 }
 
-fn take_header(map: &mut Map<String, Value>) -> Option<String> {
-    let value = map.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case("authorization"))?.1.take();
-    match value {
-        Value::String(header) if !header.is_empty() => Some(header),
-        _ => None,
-    }
+fn forbidden(reason: &str) -> Ending {
+    Ending::Forbidden(reason.to_owned())
 }
 
 /// `connection_ack`.
@@ -159,12 +177,32 @@ mod tests {
             (r#"{"headers":{"AUTHORIZATION":"Bearer a"}}"#, Some("Bearer a")),
             (r#"{"token":"a"}"#, Some("Bearer a")),
             (r#"{"token":"Bearer a"}"#, Some("Bearer a")),
-            (r#"{"authorization":"","token":""}"#, None),
-            (r#"{"authorization":7}"#, None),
+            (r#"{"authorization":null,"headers":null,"token":null}"#, None),
+            (r#"{"Authorization":"Bearer a","token":"a","headers":{"authorization":"Bearer a"}}"#, Some("Bearer a")),
         ] {
             let text = format!(r#"{{"type":"connection_init","payload":{payload}}}"#);
             let Ok(ClientMessage::Init { authorization }) = parse(&text) else { panic!("{text}") };
             assert_eq!(authorization.as_deref(), expected, "{payload}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_or_two_is_refused() {
+        for payload in [
+            r#"{"authorization":7}"#,
+            r#"{"Authorization":["Bearer a"]}"#,
+            r#"{"authorization":""}"#,
+            r#"{"token":""}"#,
+            r#"{"token":{}}"#,
+            r#"{"headers":{"Authorization":false}}"#,
+            r#"{"headers":"Authorization: Bearer a"}"#,
+            r#"{"Authorization":"Bearer a","authorization":"Bearer b"}"#,
+            r#"{"Authorization":"Bearer a","headers":{"Authorization":"Bearer b"}}"#,
+            r#"{"Authorization":"Bearer a","token":"b"}"#,
+            r#"{"Authorization":"Bearer a","token":5}"#,
+        ] {
+            let text = format!(r#"{{"type":"connection_init","payload":{payload}}}"#);
+            assert!(matches!(parse(&text), Err(Ending::Forbidden(_))), "{payload}");
         }
     }
 
