@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tidegate::model::Role;
 
-use crate::harness::{Heard, TICKS, TYPENAME, TestApp, subscribe};
+use crate::harness::{Heard, TICKS, TYPENAME, TestApp, Wire, frame, subscribe};
 
 #[tokio::test]
 async fn a_query_gives_one_result_and_completes() {
@@ -94,6 +94,20 @@ async fn conversations_out_of_order_are_closed_with_their_code() {
     socket.send(tick.clone()).await;
     socket.send(tick).await;
     assert_eq!(socket.closed().await, (4409, "Subscriber for 1 already exists".into()));
+}
+
+#[tokio::test]
+async fn a_subscribe_right_behind_the_init_waits_for_the_ack() {
+    let app = TestApp::start().await;
+    let messages = [json!({"type": "connection_init"}), subscribe("1", TYPENAME)];
+    let both = messages.map(|message| frame(1, message.to_string().as_bytes())).concat();
+    for _ in 0..20 {
+        // In one write, so that the server has both before it looks at the first.
+        let mut wire = Wire::upgraded(&app).await;
+        wire.write(&both).await;
+        wire.read_until(br#"{"type":"connection_ack"}"#).await;
+        wire.read_until(br#""payload":{"data":{"__typename":"Query"}}}"#).await;
+    }
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ pub(super) enum Ending {
     SlowReader,
     /// A message that is none of the protocol's.
     BadMessage(Cow<'static, str>),
-    /// `subscribe` before the connection was acknowledged.
+    /// `subscribe` before `connection_init`.
     NotAcknowledged,
     /// The token of `connection_init` was refused.
     Forbidden(String),

@@ -70,7 +70,7 @@ struct Conversation {
 enum Phase {
     /// No `connection_init` yet.
     Silent,
-    /// The token is being checked.
+    /// The token is being checked; nothing is read meanwhile.
     SigningIn(BoxFuture<'static, Result<Option<Principal>, Refusal>>),
     /// Acknowledged.
     Open { principal: Option<Principal> },
@@ -112,8 +112,10 @@ impl Conversation {
             if timer.deadline() != self.timers.next() {
                 timer.as_mut().reset(self.timers.next());
             }
+            // What comes behind `connection_init` waits for its end, so that it means the same however fast that is.
+            let listening = !matches!(self.phase, Phase::SigningIn(_));
             let step = tokio::select! {
-                traffic = self.turns.next(socket, &mut self.queue) => match traffic {
+                traffic = self.turns.next(socket, &mut self.queue, listening) => match traffic {
                     Traffic::Heard(Some(Ok(message))) => self.receive(message),
                     Traffic::Heard(Some(Err(error))) => Err(error.into()),
                     Traffic::Heard(None) => Err(Ending::Peer),
@@ -133,8 +135,7 @@ impl Conversation {
     fn receive(&mut self, message: Message) -> Result<(), Ending> {
         // Whatever arrives proves that the peer lives.
         self.timers.pong_by = None;
-        self.timers.ping_at =
-            self.session.clock.instant() + Duration::from_millis(self.session.limits.ping_interval_ms);
+        self.ping_after(Duration::from_millis(self.session.limits.ping_interval_ms));
         match message {
             Message::Text(text) => self.obey(protocol::parse(&text)?),
             Message::Binary(_) => Err(Ending::BadMessage("messages must be text".into())),
@@ -142,6 +143,10 @@ impl Conversation {
             Message::Ping(_) | Message::Pong(_) => Ok(()),
             Message::Close(_) => Err(Ending::Peer),
         }
+    }
+
+    fn ping_after(&mut self, wait: Duration) {
+        self.timers.ping_at = self.session.clock.instant() + wait;
     }
 
     fn obey(&mut self, message: ClientMessage) -> Result<(), Ending> {
@@ -162,6 +167,8 @@ impl Conversation {
             return Err(Ending::SecondInit);
         }
         self.timers.init_by = None;
+        // Nobody would hear the answer before `greet`; the authenticator has deadlines of its own.
+        self.ping_after(NEVER);
         let authorization = authorization.or_else(|| self.session.authorization.take());
         self.phase = Phase::SigningIn((self.session.service.sign_in)(authorization));
         Ok(())
@@ -179,6 +186,7 @@ impl Conversation {
             self.session.clock.instant() + left.min(NEVER)
         });
         self.phase = Phase::Open { principal };
+        self.ping_after(Duration::from_millis(self.session.limits.ping_interval_ms));
         self.push(protocol::ack())
     }
 

@@ -43,11 +43,18 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// The next thing to happen. Nothing is lost when it is dropped between two polls.
-    pub(super) async fn next(&mut self, socket: &mut impl Socket, queue: &mut Queue<Operation>) -> Traffic {
+    /// The next thing to happen; nothing is read unless `listening`. Nothing is lost when it is dropped between two
+    /// polls.
+    pub(super) async fn next(
+        &mut self,
+        socket: &mut impl Socket,
+        queue: &mut Queue<Operation>,
+        listening: bool,
+    ) -> Traffic {
         self.reading_first = !self.reading_first;
         poll_fn(|cx| {
-            if self.reading_first
+            if listening
+                && self.reading_first
                 && let Poll::Ready(heard) = socket.poll_next_unpin(cx)
             {
                 return Poll::Ready(Traffic::Heard(heard));
@@ -55,7 +62,10 @@ impl Turns {
             if let Poll::Ready(taken) = self.write(socket, queue, cx) {
                 return Poll::Ready(Traffic::Taken(taken));
             }
-            if self.reading_first { Poll::Pending } else { socket.poll_next_unpin(cx).map(Traffic::Heard) }
+            if !listening || self.reading_first {
+                return Poll::Pending;
+            }
+            socket.poll_next_unpin(cx).map(Traffic::Heard)
         })
         .await
     }

@@ -107,12 +107,15 @@ fn meet(limits: WebSocketConfig, start: impl Fn(&str) -> Events + Send + 'static
     Peer { says, wire, conversation: tokio::spawn(session.converse(socket)), shutdown }
 }
 
-/// Tokens are the seconds that they live.
+/// Tokens are the seconds that they live. Checking one takes a while, as fetching keys does.
 fn service(clock: Clock, start: impl Fn(&str) -> Events + Send + 'static) -> Service {
     Service {
         sign_in: Box::new(move |authorization| {
             let now = clock.now();
             let sign_in = async move {
+                for _ in 0..20 {
+                    tokio::task::yield_now().await;
+                }
                 let Some(header) = authorization else { return Ok(None) };
                 let seconds = header.strip_prefix("Bearer ").and_then(|text| text.parse().ok());
                 let lifetime = TimeDelta::seconds(seconds.ok_or(AuthError::Malformed)?);
@@ -203,6 +206,18 @@ async fn a_slow_reader_holds_one_result_of_each_operation() {
     peer.read(3);
     assert_eq!(nexts(&peer.heard().await, "1"), 3);
     assert_eq!(made.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_behind_the_init_waits_for_its_end() {
+    for (token, expected) in [("60", &[r#"{"type":"connection_ack"}"#, "error"][..]), ("bad", &["4403"])] {
+        let peer = meet(limits(), |_| stream::iter([Event::Failed(Bytes::from_static(b"[]"))]).boxed());
+        peer.say(&json!({"type": "connection_init", "payload": {"token": token}}));
+        peer.subscribe("1", "{a}");
+        let heard = peer.heard().await;
+        assert!(heard.iter().zip(expected).all(|(heard, expected)| heard.contains(expected)), "{heard:?}");
+        assert_eq!(heard.len(), expected.len(), "{heard:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
