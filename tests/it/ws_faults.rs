@@ -75,13 +75,16 @@ async fn whoever_does_not_answer_pings_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_flood_that_is_not_read_ends_the_socket() {
+async fn a_flood_that_is_not_read_ends_the_socket_and_says_so() {
     let app = TestApp::builder().config(|config| config.http.ws.max_queue_bytes = 16_384).start().await;
     let mut wire = Wire::upgraded(&app).await;
     wire.write(&frame(TEXT, br#"{"type":"connection_init"}"#)).await;
     let ping = frame(TEXT, br#"{"type":"ping","payload":{"x":"0123456789012345678901234567890123456789"}}"#);
     // More than fits into the socket buffers of both sides: the server must give up, not grow.
     wire.write_as_far_as_possible(&ping.repeat(400_000)).await;
-    drop(wire);
+    wire.finish_writing().await;
+    let heard = wire.read_to_end().await;
+    let close = [&[0x88, 20][..], &1013_u16.to_be_bytes(), b"reading too slowly"].concat();
+    assert!(heard.ends_with(&close), "told, also to who reads only now; heard {} bytes", heard.len());
     assert_eq!(app.anon().query(TYPENAME).await.status.as_u16(), 200);
 }

@@ -48,12 +48,13 @@ impl Session {
         let mut conversation = Conversation::new(self);
         let ending = conversation.run(&mut socket).await;
         conversation.operations.cancel_all();
-        farewell(&mut socket, &mut conversation.queue, &ending).await;
+        let shutdown = &conversation.session.shutdown;
+        farewell(&mut socket, &mut conversation.queue, &ending, shutdown).await;
     }
 
     /// Closes a socket that speaks another sub-protocol.
     pub(super) async fn decline(self, mut socket: impl Socket) {
-        farewell(&mut socket, &mut Queue::new(0), &Ending::WrongProtocol).await;
+        farewell(&mut socket, &mut Queue::new(0), &Ending::WrongProtocol, &self.shutdown).await;
     }
 }
 

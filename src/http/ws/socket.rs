@@ -10,13 +10,17 @@ use std::{
 
 use axum::extract::ws::Message;
 use futures_util::{Sink, SinkExt, Stream, StreamExt, ready};
-use tokio::time::timeout;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::{close::Ending, operations::Operation, queue::Queue};
 use crate::http::meters;
 
 /// How long a peer gets to take the last messages and answer our close frame.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// The same for a peer that does not read yet: what the system has buffered for it comes before the close frame.
+const LONG_FAREWELL: Duration = Duration::from_secs(10);
+
 /// The outside world: the WebSocket of the web framework, or a test's.
 pub(super) trait Socket:
     Stream<Item = Result<Message, axum::Error>> + Sink<Message, Error = axum::Error> + Unpin
@@ -93,25 +97,50 @@ impl Turns {
 }
 
 /// Sends what is left and the close frame, then reads until the peer has closed too: hanging up with unread bytes would
-/// reset the connection and take the close frame with it.
-pub(super) async fn farewell(socket: &mut impl Socket, queue: &mut Queue<Operation>, ending: &Ending) {
+/// reset the connection and take the close frame with it. Nobody waits longer than [`FAREWELL`] once `shutdown` has come.
+pub(super) async fn farewell(
+    socket: &mut impl Socket,
+    queue: &mut Queue<Operation>,
+    ending: &Ending,
+    shutdown: &CancellationToken,
+) {
     meters::socket_closed(ending.label());
     tracing::debug!(code = ending.label(), "a websocket ended");
-    let parting = async {
-        if *ending != Ending::SlowReader {
-            while let Some((message, _)) = queue.pop() {
-                socket.feed(message).await?;
-            }
-        }
-        if let Some(frame) = ending.frame() {
-            socket.send(Message::Close(Some(frame))).await?;
-        } else {
-            socket.flush().await?;
-        }
-        while let Some(Ok(_)) = socket.next().await {}
-        Ok::<_, axum::Error>(())
-    };
+    if matches!(ending, Ending::Peer | Ending::SlowReader) {
+        // One takes nothing more, and for the other the close frame is late already.
+        queue.clear();
+    }
+    let patience = if *ending == Ending::SlowReader { LONG_FAREWELL } else { FAREWELL };
     // Whether the peer took it is its own matter.
-    drop(timeout(FAREWELL, parting).await);
+    tokio::select! {
+        _ = part(socket, queue, ending) => {}
+        () = sleep(patience) => {}
+        () = async { shutdown.cancelled().await; sleep(FAREWELL).await } => {}
+    }
     queue.clear();
+}
+
+/// Writes what is left and reads to the end, both at once: a peer that is stuck in writing does not read before we do.
+async fn part(socket: &mut impl Socket, queue: &mut Queue<Operation>, ending: &Ending) -> Result<(), axum::Error> {
+    // Not waiting for the socket to be ready: it keeps what it cannot write yet, and after the peer's end of file it
+    // would take no frame any more.
+    while let Some((message, _)) = queue.pop() {
+        socket.start_send_unpin(message)?;
+    }
+    if let Some(frame) = ending.frame() {
+        socket.start_send_unpin(Message::Close(Some(frame)))?;
+    }
+    let mut listening = true;
+    let mut writing = true;
+    poll_fn(|cx| {
+        while listening && let Poll::Ready(heard) = socket.poll_next_unpin(cx) {
+            listening = matches!(heard, Some(Ok(_)));
+        }
+        if writing && let Poll::Ready(flushed) = socket.poll_flush_unpin(cx) {
+            flushed?;
+            writing = false;
+        }
+        if listening || writing { Poll::Pending } else { Poll::Ready(Ok(())) }
+    })
+    .await
 }
