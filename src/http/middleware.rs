@@ -6,8 +6,8 @@ use axum::{
     Router,
     extract::{Request, State},
     http::{
-        HeaderName, HeaderValue, Method, StatusCode,
-        header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS},
+        HeaderName, HeaderValue, Method, StatusCode, Version,
+        header::{CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS},
     },
     middleware::{Next, from_fn_with_state},
     response::Response,
@@ -58,15 +58,25 @@ async fn pass(State(around): State<Arc<Around>>, mut request: Request, next: Nex
     let route = Route::of(request.uri().path());
 
     // Panics are caught inside of log and metrics, which would otherwise not see the requests that matter most.
-    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        Ok(response) => response,
-        Err(panic) => after_panic(front, &arrival, panic.as_ref()),
+    let mut response = if is_addressed(&request) {
+        match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+            Ok(response) => response,
+            Err(panic) => after_panic(front, &arrival, panic.as_ref()),
+        }
+    } else {
+        let refusal = Refusal::bad_request("a request of HTTP/1.1 must have one Host header");
+        refusal.respond(&front.gateway, &arrival.request_id, JSON)
     };
 
     secure(&mut response);
     response.headers_mut().insert(REQUEST_ID, id_header(&arrival));
     around.record(started, &arrival, &method, route, response.status());
     response
+}
+
+/// RFC 9112, 3.2: without a `Host`, or with several, servers on the way may differ about whom a request is for.
+fn is_addressed(request: &Request) -> bool {
+    request.version() != Version::HTTP_11 || request.headers().get_all(HOST).iter().count() == 1
 }
 
 impl Around {

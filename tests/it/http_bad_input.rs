@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Actor, Reply, TYPENAME, TestApp};
+use crate::harness::{Actor, Reply, TYPENAME, TestApp, Wire};
 
 /// Of processor time for one request, client included. Unoptimised code gets ten times as much.
 const MOST_MILLISECONDS: u64 = if cfg!(debug_assertions) { 500 } else { 50 };
@@ -99,4 +99,22 @@ async fn nested_json_is_refused() {
     cheaply("200 levels", app.anon(), deep.into_bytes()).await.refused(400, "BAD_USER_INPUT");
     let open = format!(r#"{{"query":"{{__typename}}","variables":{{"a":{}"#, "[".repeat(500_000));
     cheaply("500,000 levels", app.anon(), open.into_bytes()).await.refused(400, "BAD_USER_INPUT");
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_say_whom_it_is_for_is_refused() {
+    let app = TestApp::start().await;
+    for (version, hosts, status) in [
+        ("1.1", "", "400"),
+        ("1.1", "Host: a\r\nHost: b\r\n", "400"),
+        ("1.1", "Host: a\r\n", "200"),
+        ("1.0", "", "200"),
+    ] {
+        let mut wire = Wire::open(&app).await;
+        let request = format!("GET /health HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n");
+        wire.write(request.as_bytes()).await;
+        let answer = String::from_utf8_lossy(&wire.read_to_end().await).into_owned();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{request} got {answer}");
+        assert_eq!(answer.contains("BAD_USER_INPUT"), status == "400", "{answer}");
+    }
 }
