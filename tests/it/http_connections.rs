@@ -84,3 +84,20 @@ async fn http2_without_tls_is_spoken_too() {
     let response = client.get(app.url("/health")).send().await.expect("an answer");
     assert_eq!((response.version(), response.status().as_u16()), (reqwest::Version::HTTP_2, 200));
 }
+
+#[tokio::test]
+async fn a_large_upload_hears_over_http2_why_it_is_refused() {
+    let app = TestApp::start().await;
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+    for (content_type, token, status) in
+        [("application/json", None, 413), ("text/plain", None, 415), ("application/json", Some("Bearer nonsense"), 401)]
+    {
+        let mut request = client.post(app.url("/graphql")).header("content-type", content_type).timeout(PATIENCE);
+        if let Some(token) = token {
+            request = request.header("authorization", token);
+        }
+        let response = request.body(vec![b' '; 1_100_000]).send().await.expect("an answer");
+        assert_eq!((response.version(), response.status().as_u16()), (reqwest::Version::HTTP_2, status));
+        assert!(response.text().await.expect("the whole answer").contains("requestId"));
+    }
+}
