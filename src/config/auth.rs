@@ -97,19 +97,7 @@ impl AuthConfig {
                 &self.secret,
                 "at least 32 bytes",
             ),
-            Problem::unless(
-                self.jwks_url.as_ref().is_none_or(|url| matches!(url.scheme(), "https" | "http")),
-                "auth.jwks_url",
-                &self.jwks_url.as_ref().map_or("", Url::scheme),
-                "an https or http address",
-            ),
-            Problem::unless(
-                self.jwks_url.as_ref().is_none_or(|url| url.username().is_empty() && url.password().is_none()),
-                "auth.jwks_url",
-                // The refused part may be a secret, so only the host is shown.
-                &self.jwks_url.as_ref().and_then(Url::host_str).unwrap_or_default(),
-                "an address without user and password",
-            ),
+            self.jwks_url.as_ref().and_then(jwks_url_problem),
             Problem::unless(
                 (10..=86_400).contains(&self.jwks_refresh_seconds),
                 "auth.jwks_refresh_seconds",
@@ -151,6 +139,17 @@ impl AuthConfig {
         let expected = "a secret of your own, or auth.jwks_url; the development secret is public";
         Problem::unless(!self.uses_default_secret(), "auth.secret", &self.secret, expected).into_iter().collect()
     }
+}
+
+fn jwks_url_problem(url: &Url) -> Option<Problem> {
+    let key = "auth.jwks_url";
+    if !matches!(url.scheme(), "https" | "http") {
+        return Some(Problem { key, value: url.scheme().into(), expected: "an https or http address" });
+    }
+    let expected = "an address without user and password";
+    let is_bare = url.username().is_empty() && url.password().is_none();
+    // The refused part may be a secret, so only the host is shown.
+    Problem::unless(is_bare, key, &url.host_str().unwrap_or_default(), expected)
 }
 
 #[cfg(test)]
