@@ -36,6 +36,8 @@ const LONGEST_HEAD: usize = 64 * 1024;
 const STREAMS_PER_CONNECTION: u32 = 128;
 /// HTTP/2 connections that do not answer a ping are dropped.
 const HTTP2_PING: Duration = Duration::from_secs(20);
+/// How long a connection that has not asked for anything yet may still do so once the server drains.
+const LAST_CALL: Duration = Duration::from_secs(1);
 /// How long to wait after the system refused to accept, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -153,6 +155,8 @@ impl Server {
                 () = self.shutdown.cancelled(), if !draining => {
                     draining = true;
                     conversation.as_mut().graceful_shutdown();
+                    // The library closes what is idle; half of a first head is not, and would hold the drain up.
+                    silent.set(tokio::time::sleep(LAST_CALL.min(self.header_timeout)));
                 }
                 () = self.abandon.cancelled() => return,
             }

@@ -78,6 +78,34 @@ async fn a_drain_refuses_new_connections_and_ends_idle_ones() {
 }
 
 #[tokio::test]
+async fn a_drain_does_not_wait_for_half_a_request() {
+    for (half, status) in [
+        ("", ""),
+        ("POST /graphql HTTP/1.1\r\nHost: x\r\nX-Slow: ", ""),
+        (
+            "POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+            "HTTP/1.1 408",
+        ),
+    ] {
+        let app = TestApp::builder()
+            .config(|config| {
+                config.http.shutdown_grace_ms = 60_000;
+                config.http.header_read_timeout_ms = 60_000;
+                config.http.request_timeout_ms = 60_000;
+            })
+            .start()
+            .await;
+        let mut wire = Wire::open(&app).await;
+        wire.write(half.as_bytes()).await;
+        // Another round trip, so that the half request has surely begun.
+        app.anon().query(TYPENAME).await;
+        timeout(Duration::from_secs(5), app.stop()).await.unwrap_or_else(|_| panic!("{half:?} held the drain up"));
+        let answer = String::from_utf8_lossy(&wire.read_to_end().await).into_owned();
+        assert!(answer.starts_with(status) && answer.is_empty() == status.is_empty(), "{half:?} got {answer}");
+    }
+}
+
+#[tokio::test]
 async fn http2_without_tls_is_spoken_too() {
     let app = TestApp::start().await;
     let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");

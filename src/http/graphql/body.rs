@@ -8,7 +8,8 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use crate::{graphql::ErrorCode, http::refusal::Refusal};
 
@@ -16,27 +17,36 @@ use crate::{graphql::ErrorCode, http::refusal::Refusal};
 const MOST_DISCARDED: usize = 32 << 20;
 /// And for as long.
 const LONGEST_DISCARDING: Duration = Duration::from_secs(2);
+/// How long a body may still arrive once the server drains; one that stalls must not hold it up.
+const LAST_CALL: Duration = Duration::from_secs(1);
+/// And the rest of a refused one.
+const LAST_DISCARDING: Duration = Duration::from_millis(250);
 
-/// The whole body, if it is at most `limit` bytes and arrives before `deadline`.
+/// The whole body, if it is at most `limit` bytes and arrives before `deadline`, or soon after `shutdown`.
 pub(super) async fn read(
     body: &mut Body,
     headers: &HeaderMap,
     limit: usize,
     deadline: Instant,
+    shutdown: &CancellationToken,
 ) -> Result<Bytes, Refusal> {
+    tokio::select! {
+        // First, so that bodies that are here already cost no registration at the token.
+        biased;
+        collected = timeout_at(deadline, collect(body, headers, limit)) => collected.unwrap_or_else(|_| Err(too_slow())),
+        () = after(shutdown, LAST_CALL) => Err(too_slow()),
+    }
+}
+
+async fn collect(body: &mut Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Refusal> {
     // An announced length is believed when it is too large: nothing is kept then.
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
     let mut collected = BytesMut::new();
-    loop {
-        let frame = match timeout_at(deadline, body.frame()).await {
-            Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(_))) => return Err(Refusal::bad_request("the request body ended early")),
-            Ok(None) => return Ok(collected.freeze()),
-            Err(_) => return Err(too_slow()),
-        };
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::bad_request("the request body ended early"))?;
         // Trailers say nothing to us.
         let Ok(data) = frame.into_data() else { continue };
         if collected.len() + data.len() > limit {
@@ -47,12 +57,13 @@ pub(super) async fn read(
         }
         collected.extend_from_slice(&data);
     }
+    Ok(collected.freeze())
 }
 
 /// Reads what is left of a refused request's body and throws it away.
 ///
 /// Most callers write everything before they read the answer: a connection closed under them would lose the refusal.
-pub(super) async fn discard(body: &mut Body) {
+pub(super) async fn discard(body: &mut Body, shutdown: &CancellationToken) {
     let discarding = async {
         let mut discarded = 0;
         while let Some(Ok(frame)) = body.frame().await {
@@ -63,7 +74,17 @@ pub(super) async fn discard(body: &mut Body) {
         }
     };
     // Whether the end was reached or not, the answer is the same.
-    let _ = timeout(LONGEST_DISCARDING, discarding).await;
+    tokio::select! {
+        biased;
+        () = discarding => {}
+        () = sleep(LONGEST_DISCARDING) => {}
+        () = after(shutdown, LAST_DISCARDING) => {}
+    }
+}
+
+async fn after(shutdown: &CancellationToken, wait: Duration) {
+    shutdown.cancelled().await;
+    sleep(wait).await;
 }
 
 fn too_large(limit: usize) -> Refusal {

@@ -55,7 +55,7 @@ pub(super) async fn handle(State(front): State<Arc<Front>>, request: Request) ->
     match result {
         Ok(response) => response,
         Err(refusal) => {
-            body::discard(&mut body).await;
+            body::discard(&mut body, &front.shutdown).await;
             refusal.respond(&front.gateway, &arrival.request_id, exchange.representation.error_content_type())
         }
     }
@@ -86,7 +86,8 @@ impl Exchange<'_> {
                     return Err(unsupported_media_type());
                 }
                 let caller = self.caller(&parts.headers).await?;
-                let bytes = body::read(body, &parts.headers, self.front.config.max_body_bytes, deadline).await?;
+                let Front { config, shutdown, .. } = &**self.front;
+                let bytes = body::read(body, &parts.headers, config.max_body_bytes, deadline, shutdown).await?;
                 match envelope::decode_body(&bytes, self.front.config.max_batch_operations)? {
                     Payload::One(request) => {
                         drop(bytes);
