@@ -1,7 +1,8 @@
 //! What is known of an operation before it runs, computed once per distinct document and kept.
 //!
 //! The order is the defence: bytes, tokens and nesting on the bare text; then parsing; then sizes with fragments
-//! spread out, found in linear time; only then the library's validation, whose walkers spread fragments one by one.
+//! spread out, found in linear time; only then the library's validation, whose walkers spread fragments one by one,
+//! and two rules that the library has and does not keep (`positions`, `merging`).
 //! A plan holds nothing of any user, so a cached one is as good as a fresh one; variables are checked per request.
 
 mod cache_policy;
