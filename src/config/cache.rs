@@ -44,9 +44,7 @@ impl CacheConfig {
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut check = |ok: bool, key, value: &dyn ToString, expected| {
-            if !ok {
-                problems.push(Problem { key, value: value.to_string(), expected });
-            }
+            problems.extend(Problem::unless(ok, key, value, expected));
         };
         check(self.capacity_bytes >= 65_536, "cache.capacity_bytes", &self.capacity_bytes, "at least 65536");
         check((1..=3_600_000).contains(&self.missing_ms), "cache.missing_ms", &self.missing_ms, "1 to 3600000");

@@ -93,19 +93,14 @@ impl GraphqlConfig {
             ("graphql.execution_timeout_ms", self.execution_timeout_ms),
             ("graphql.max_live_groups", self.max_live_groups as u64),
         ] {
-            if value == 0 {
-                problems.push(Problem { key, value: "0".into(), expected: "at least 1" });
-            }
+            problems.extend(Problem::unless(value > 0, key, &value, "at least 1"));
         }
         // Deeper text would be refused by the parser with a less clear message.
-        if !(1..=60).contains(&self.max_nesting) {
-            let value = self.max_nesting.to_string();
-            problems.push(Problem { key: "graphql.max_nesting", value, expected: "1 to 60" });
-        }
-        if self.trusted_only && self.trusted_documents.is_none() {
-            let expected = "false, or graphql.trusted_documents to be set";
-            problems.push(Problem { key: "graphql.trusted_only", value: "true".into(), expected });
-        }
+        let nests = (1..=60).contains(&self.max_nesting);
+        problems.extend(Problem::unless(nests, "graphql.max_nesting", &self.max_nesting, "1 to 60"));
+        let servable = !self.trusted_only || self.trusted_documents.is_some();
+        let expected = "false, or graphql.trusted_documents to be set";
+        problems.extend(Problem::unless(servable, "graphql.trusted_only", &self.trusted_only, expected));
         problems
     }
 }

@@ -127,9 +127,7 @@ impl MarketConfig {
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut within = |key, value: u64, (low, high): (u64, u64), expected| {
-            if value < low || value > high {
-                problems.push(Problem { key, value: value.to_string(), expected });
-            }
+            problems.extend(Problem::unless((low..=high).contains(&value), key, &value, expected));
         };
         within("market.min_sources", self.min_sources as u64, (1, 16), "1 to 16");
         within("market.agreement_bps", self.agreement_bps.into(), (1, 10_000), BPS);

@@ -255,9 +255,7 @@ impl OutboundConfig {
 }
 
 fn check(problems: &mut Vec<Problem>, sound: bool, key: &'static str, value: &dyn ToString, expected: &'static str) {
-    if !sound {
-        problems.push(Problem { key, value: value.to_string(), expected });
-    }
+    problems.extend(Problem::unless(sound, key, value, expected));
 }
 
 #[cfg(test)]

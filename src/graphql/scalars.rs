@@ -5,6 +5,11 @@ use chrono::{DateTime as ChronoDateTime, SecondsFormat};
 
 use crate::model::{self, Timestamp, parse_decimal};
 
+/// A number as GraphQL's `Int`, which has 32 bits: what is larger stays at the largest.
+pub(crate) fn int(number: impl TryInto<i32>) -> i32 {
+    number.try_into().unwrap_or(i32::MAX)
+}
+
 pub(crate) struct Decimal(pub(crate) model::Decimal);
 
 /// An exact decimal number, as a string: `"67187.3358936566"`. It never passes through a float.

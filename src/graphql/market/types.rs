@@ -11,7 +11,7 @@ use crate::{
         context::{ContextExt, Services},
         directives::{CacheControl, Inherit},
         rows::Rows,
-        scalars::{DateTime, Decimal},
+        scalars::{DateTime, Decimal, int},
     },
     market::{self, Currency, SourcePrice},
 };
@@ -77,7 +77,7 @@ impl Price {
     #[graphql(directive = CacheControl::apply(0))]
     async fn age_ms(&self, ctx: &Context<'_>) -> i32 {
         let age: TimeDelta = self.0.age(ctx.services().clock.now());
-        i32::try_from(age.num_milliseconds()).unwrap_or(i32::MAX)
+        int(age.num_milliseconds())
     }
 
     /// Whether too few sources agree now, so that this is the last price on which enough of them did.
@@ -119,22 +119,18 @@ pub(crate) struct PriceQuorum(market::Quorum);
 impl PriceQuorum {
     /// Sources whose quote was accepted.
     async fn used(&self) -> i32 {
-        count(self.0.used)
+        int(self.0.used)
     }
 
     /// Sources that can quote the coin.
     async fn total(&self) -> i32 {
-        count(self.0.total)
+        int(self.0.total)
     }
 
     /// Sources that have to agree.
     async fn min(&self) -> i32 {
-        count(self.0.min)
+        int(self.0.min)
     }
-}
-
-fn count(number: usize) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
 }
 
 pub(crate) struct PriceSource(SourcePrice);

@@ -5,7 +5,7 @@
 
 use async_graphql::{
     Name, Positioned, Variables,
-    parser::types::{Directive, ExecutableDocument, Selection, SelectionSet},
+    parser::types::{Directive, DocumentOperations, ExecutableDocument, Selection, SelectionSet},
 };
 use async_graphql_value::{ConstValue, Value};
 
@@ -50,9 +50,9 @@ fn expected(directive: &Directive) -> Option<bool> {
 /// Takes out of a document what its conditions leave out, and the conditions with it.
 pub(crate) fn apply(document: &mut ExecutableDocument, variables: &Variables) {
     let operation = match &mut document.operations {
-        async_graphql::parser::types::DocumentOperations::Single(operation) => Some(operation),
+        DocumentOperations::Single(operation) => Some(operation),
         // A plan's document has one operation, and no name is needed to choose it.
-        async_graphql::parser::types::DocumentOperations::Multiple(_) => None,
+        DocumentOperations::Multiple(_) => None,
     };
     let operation = operation.map(|operation| &mut operation.node.selection_set.node);
     let fragments = document.fragments.values_mut().map(|fragment| &mut fragment.node.selection_set.node);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_graphql::{Enum, Object, SimpleObject};
 
 use crate::{
-    graphql::scalars::DateTime,
+    graphql::scalars::{DateTime, int},
     resilience::{self, UpstreamStatus},
 };
 
@@ -55,12 +55,12 @@ impl Upstream {
 
     /// Calls under way.
     async fn in_flight(&self) -> i32 {
-        count(self.0.in_flight)
+        int(self.0.in_flight)
     }
 
     /// Calls that may be under way at once.
     async fn capacity(&self) -> i32 {
-        count(self.0.capacity)
+        int(self.0.capacity)
     }
 
     /// The pace towards the upstream, in tries per second.
@@ -127,11 +127,11 @@ pub(crate) struct CallCounts {
 impl From<resilience::Counts> for CallCounts {
     fn from(counts: resilience::Counts) -> Self {
         Self {
-            successes: count(counts.successes),
-            failures: count(counts.failures),
-            timeouts: count(counts.timeouts),
-            rejects: count(counts.rejects),
-            saturated: count(counts.saturated),
+            successes: int(counts.successes),
+            failures: int(counts.failures),
+            timeouts: int(counts.timeouts),
+            rejects: int(counts.rejects),
+            saturated: int(counts.saturated),
         }
     }
 }
@@ -157,15 +157,11 @@ pub(crate) struct UpstreamError {
     message: String,
 }
 
-fn count(number: impl TryInto<i32>) -> i32 {
-    number.try_into().unwrap_or(i32::MAX)
-}
-
 fn millis(duration: Duration) -> i32 {
-    count(duration.as_millis())
+    int(duration.as_millis())
 }
 
 fn fractional_millis(duration: Duration) -> f64 {
     // Whole microseconds: more digits would say nothing, and print noise.
-    f64::from(count(duration.as_micros())) / 1_000.0
+    f64::from(int(duration.as_micros())) / 1_000.0
 }
