@@ -8,6 +8,7 @@ pub mod config;
 pub mod telemetry;
 
 pub mod resilience;
+pub mod store;
 
 pub mod bus;
 pub mod cache;

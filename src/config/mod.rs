@@ -17,17 +17,19 @@ mod load;
 mod market;
 mod probe;
 mod problem;
+mod redis;
 mod reference;
 mod resilience;
 mod secret;
 mod telemetry;
 
+pub use self::redis::RedisConfig;
 pub use auth::{AuthConfig, DEVELOPMENT_SECRET, KeyAlgorithm};
 pub use cache::CacheConfig;
 pub use error::{Complaint, ConfigError, Origin};
 pub use graphql::GraphqlConfig;
 pub use http::{HttpConfig, WebSocketConfig};
-pub use limits::{InvalidOverride, LimitOverride, LimitsConfig};
+pub use limits::{InvalidOutageOverride, InvalidOverride, LimitOverride, LimitsConfig, OnOutage, OutageOverride};
 pub use listing::{Setting, Source, declared};
 pub use load::{Loaded, Sources, load};
 pub use market::{CoinGeckoConfig, CoinbaseConfig, DefiLlamaConfig, MarketConfig};
@@ -58,6 +60,9 @@ pub struct Config {
     /// The value cache.
     #[config(nested)]
     pub cache: CacheConfig,
+    /// What nodes share.
+    #[config(nested)]
+    pub redis: RedisConfig,
     /// How upstreams are called.
     #[config(nested)]
     pub resilience: ResilienceConfig,
@@ -85,6 +90,7 @@ impl Config {
             self.auth.problems(),
             self.limits.problems(),
             self.cache.problems(),
+            self.redis.problems(),
             self.resilience.problems(),
             self.market.problems(),
             self.telemetry.problems(),

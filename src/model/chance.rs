@@ -27,6 +27,12 @@ impl Chance {
         self.0.lock().f64()
     }
 
+    /// Any number.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.0.lock().u64(..)
+    }
+
     /// A duration in `[duration × (1 − spread), duration × (1 + spread)]`.
     #[must_use]
     pub fn spread(&self, duration: Duration, spread: f64) -> Duration {
