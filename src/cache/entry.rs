@@ -7,13 +7,39 @@ use std::{
 
 use chrono::TimeDelta;
 
-use super::tags::{Moment, Tag, TagSlot};
+use super::{
+    revocations::Moment,
+    shared::{Content, Envelope, Stamp},
+    slots::{self, Slot},
+    tags::Tag,
+};
 use crate::model::{Instant, Timestamp};
 
 /// A value that a cache can keep. Cloned on every hit, so large values sit behind an `Arc`.
 pub trait CacheValue: Clone + Send + Sync + 'static {
     /// The memory that the value and its key keep alive beyond their own size, in bytes.
     fn weight(&self) -> u32;
+
+    /// What the value follows, if anything: once that is invalidated there is a newer one, which the nodes share. A cache
+    /// that has others to ask then asks them; one that is alone has the newer one itself.
+    fn follows(&self) -> Option<Tag> {
+        None
+    }
+
+    /// The version of [`encode`](Self::encode), another one whenever it changes: nodes of several versions share a Redis
+    /// while one is rolled out. `None` for values that never leave the process.
+    const SCHEMA: Option<u16> = None;
+
+    /// The value as bytes.
+    fn encode(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// The value that [`encode`](Self::encode) made these bytes of; `None` for any others.
+    #[must_use]
+    fn decode(_bytes: &[u8]) -> Option<Self> {
+        None
+    }
 }
 
 /// What a loader or a writer found out about a key.
@@ -81,6 +107,9 @@ pub struct Hit<V> {
 #[derive(Debug, Clone, Copy)]
 pub struct Ticket {
     pub(super) moment: Moment,
+    /// The point of the nodes' clock that was known, if any was.
+    pub(super) stamp: Option<Stamp>,
+    /// In whole milliseconds, as all times that travel.
     pub(super) begun_at: Timestamp,
     pub(super) begun: Instant,
 }
@@ -92,13 +121,26 @@ pub(super) struct Entry<V> {
     pub(super) value: Option<V>,
     /// The ticket's moment; invalidations after it revoke the entry.
     pub(super) moment: Moment,
+    /// When this process loaded it, or found it in the shared tier: at the start of the flight that did.
+    pub(super) seen_at: Timestamp,
+    origin: Origin,
     pub(super) created_at: Timestamp,
     pub(super) fresh_until: Timestamp,
     pub(super) stale_until: Timestamp,
     pub(super) load_took: Duration,
-    pub(super) tags: Box<[TagSlot]>,
+    /// Of its key, its cache and its tags; a revocation of any of them kills the entry.
+    pub(super) slots: Box<[Slot]>,
+    /// What the value follows.
+    pub(super) follows: Option<Slot>,
     /// Before this time (ms since 1970) no further load is attempted, because one has just failed.
     retry_at_ms: AtomicI64,
+}
+
+/// Where an entry was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Here,
+    Elsewhere,
 }
 
 /// How long an answer may be used.
@@ -114,18 +156,59 @@ impl<V: CacheValue> Entry<V> {
         load_took: Duration,
         value: Option<V>,
         life: Lifetime,
-        tags: Box<[TagSlot]>,
+        slots: Box<[Slot]>,
     ) -> Self {
         let fresh_until = later(ticket.begun_at, life.fresh_for);
         Self {
+            follows: value.as_ref().and_then(V::follows).as_ref().map(Tag::slot),
             value,
             moment: ticket.moment,
+            seen_at: ticket.begun_at,
+            origin: Origin::Here,
             created_at: ticket.begun_at,
             fresh_until,
             stale_until: later(fresh_until, life.stale_for),
             load_took,
-            tags,
+            slots,
             retry_at_ms: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// What another node has loaded and the flight of `ticket` has found.
+    pub(super) fn from_elsewhere(ticket: &Ticket, envelope: &Envelope, value: Option<V>, slots: Box<[Slot]>) -> Self {
+        Self {
+            follows: value.as_ref().and_then(V::follows).as_ref().map(Tag::slot),
+            value,
+            moment: ticket.moment,
+            seen_at: ticket.begun_at,
+            origin: Origin::Elsewhere,
+            created_at: envelope.created_at,
+            fresh_until: envelope.fresh_until,
+            stale_until: envelope.stale_until,
+            load_took: envelope.load_took,
+            slots,
+            retry_at_ms: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// The entry as it travels. The slots of key and cache are not told: whoever finds it knows its key.
+    pub(super) fn envelope(&self, stamp: Stamp, content: Content) -> Envelope {
+        Envelope {
+            stamp,
+            created_at: self.created_at,
+            fresh_until: self.fresh_until,
+            stale_until: self.stale_until,
+            load_took: self.load_took,
+            tags: self.slots.iter().copied().filter(|slot| slots::is_tag(*slot)).collect(),
+            content,
+        }
+    }
+
+    /// Whether this was known later than `other`. Moments are exact, but say nothing about what was loaded elsewhere.
+    pub(super) fn is_later_than(&self, other: &Self) -> bool {
+        match (self.origin, other.origin) {
+            (Origin::Here, Origin::Here) => self.moment > other.moment,
+            _ => self.created_at > other.created_at,
         }
     }
 
@@ -133,23 +216,26 @@ impl<V: CacheValue> Entry<V> {
     pub(super) fn weight<K>(&self) -> u32 {
         // Three words a slot, a hash and the timer-wheel node of the map around it.
         const SLOT: usize = 128;
-        let frame = size_of::<K>() + size_of::<Self>() + size_of_val(&*self.tags) + SLOT;
+        let frame = size_of::<K>() + size_of::<Self>() + size_of_val(&*self.slots) + SLOT;
         let value = self.value.as_ref().map_or(0, CacheValue::weight);
         value.saturating_add(u32::try_from(frame).unwrap_or(u32::MAX))
     }
 
     /// How long the entry is worth its memory.
     pub(super) fn keep_for(&self) -> Duration {
-        let lifetime = (self.stale_until - self.created_at).to_std().unwrap_or_default();
-        lifetime.saturating_sub(self.load_took)
+        let lifetime = (self.stale_until - self.seen_at).to_std().unwrap_or_default();
+        match self.origin {
+            Origin::Here => lifetime.saturating_sub(self.load_took),
+            Origin::Elsewhere => lifetime,
+        }
     }
 
     pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
         now < self.fresh_until
     }
 
-    /// What the entry answers at `now`.
-    pub(super) fn lookup(&self, now: Timestamp) -> Lookup<V> {
+    /// What the entry answers.
+    pub(super) fn lookup(&self, is_fresh: bool) -> Lookup<V> {
         match &self.value {
             None => Lookup::Missing,
             Some(value) => Lookup::Found(Hit {
@@ -157,7 +243,7 @@ impl<V: CacheValue> Entry<V> {
                 created_at: self.created_at,
                 fresh_until: self.fresh_until,
                 stale_until: self.stale_until,
-                stale: !self.is_fresh(now),
+                stale: !is_fresh,
             }),
         }
     }
@@ -172,7 +258,11 @@ impl<V: CacheValue> Entry<V> {
     }
 }
 
-/// `from` plus `by`, stopping at the end of time.
+/// `from` plus `by` in whole milliseconds, stopping at the end of time.
 pub(super) fn later(from: Timestamp, by: Duration) -> Timestamp {
-    TimeDelta::from_std(by).ok().and_then(|delta| from.checked_add_signed(delta)).unwrap_or(Timestamp::MAX_UTC)
+    i64::try_from(by.as_millis())
+        .ok()
+        .and_then(TimeDelta::try_milliseconds)
+        .and_then(|delta| from.checked_add_signed(delta))
+        .unwrap_or(Timestamp::MAX_UTC)
 }

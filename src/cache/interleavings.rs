@@ -4,6 +4,7 @@
 //! invalidation has returned may never see an older count. The same oracle finds the fault in a bare moka cache.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     iter,
     ops::Range,
@@ -17,27 +18,43 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, task::JoinSet};
 
-use super::{Cache, CacheSettings, CacheValue, LoadLost, Loaded, Lookup, Tag, Tags, Ticket};
+use super::{Cache, CacheKey, CacheSettings, CacheValue, LoadLost, Loaded, Lookup, Tag, Tags, Ticket};
 use crate::{
     config::CacheConfig,
     model::{Chance, Clock, Timestamp},
 };
 
-const KEYS: usize = 3;
+pub(super) const KEYS: usize = 3;
 const STEPS: usize = 16;
 const FRESH: Duration = Duration::from_millis(20);
 const STALE: Duration = Duration::from_millis(100);
 
-type Key = (u64, usize);
+pub(super) type Key = (u64, usize);
+
+impl CacheKey for Key {
+    fn shared_name(&self) -> Cow<'_, str> {
+        Cow::Owned(format!("{}:{}", self.0, self.1))
+    }
+}
 
 impl CacheValue for u64 {
     fn weight(&self) -> u32 {
         0
     }
+
+    const SCHEMA: Option<u16> = Some(1);
+
+    fn encode(&self) -> Vec<u8> {
+        self.to_be_bytes().to_vec()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().map(Self::from_be_bytes).ok()
+    }
 }
 
 #[derive(Debug, Clone)]
-struct Down;
+pub(super) struct Down;
 
 impl From<LoadLost> for Down {
     fn from(_: LoadLost) -> Self {

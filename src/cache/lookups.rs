@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::timeout_at;
 
 use super::{
-    Cache, CacheError, CacheKey, CacheValue, LoadLost, Loaded, Lookup, Shared,
+    Cache, CacheError, CacheKey, CacheValue, Core, LoadLost, Loaded, Lookup,
     entry::Entry,
     flights::{Departure, Flight, Outcome},
 };
@@ -44,27 +44,27 @@ impl<K: CacheKey, V: CacheValue, E: CacheError> Cache<K, V, E> {
         F: FnOnce(Vec<K>) -> Fut + Send + 'static,
         Fut: Future<Output = HashMap<K, Result<Loaded<V>, E>>> + Send + 'static,
     {
-        let shared = &self.0;
+        let core = &self.0;
         let mut answers = HashMap::with_capacity(keys.len());
-        let wanted = shared.consult(keys, &mut answers);
+        let wanted = core.consult(keys, &mut answers);
         if wanted.is_empty() {
             return answers;
         }
-        let boarding = shared.board(wanted, &mut answers, Joining::Any);
+        let boarding = core.board(wanted, &mut answers, Joining::Any);
         let Some(departure) = boarding.departure else {
             // All were joined, so `load` is still at hand for those that a tag has revoked since they began.
-            let outdated = shared.settle(boarding.waits, &mut answers, Verify::Tags).await;
+            let outdated = core.settle(boarding.waits, &mut answers, Verify::Tags).await;
             if !outdated.is_empty() {
-                let boarding = shared.board(outdated, &mut answers, Joining::Untouched);
+                let boarding = core.board(outdated, &mut answers, Joining::Untouched);
                 if let Some(departure) = boarding.departure {
-                    shared.depart(departure, load);
+                    core.depart(departure, load);
                 }
-                shared.settle(boarding.waits, &mut answers, Verify::Nothing).await;
+                core.settle(boarding.waits, &mut answers, Verify::Nothing).await;
             }
             return answers;
         };
-        shared.depart(departure, load);
-        shared.settle(boarding.waits, &mut answers, Verify::Nothing).await;
+        core.depart(departure, load);
+        core.settle(boarding.waits, &mut answers, Verify::Nothing).await;
         answers
     }
 
@@ -108,7 +108,7 @@ struct Boarding<K, V, E> {
     departure: Option<Departure<K, V, E>>,
 }
 
-impl<K: CacheKey, V: CacheValue, E: CacheError> Shared<K, V, E> {
+impl<K: CacheKey, V: CacheValue, E: CacheError> Core<K, V, E> {
     /// Answers what is kept; the rest is what a load must bring.
     fn consult(&self, keys: &[K], answers: &mut Answers<K, V, E>) -> Vec<(K, Patience)> {
         let now = self.clock.now();
@@ -118,7 +118,7 @@ impl<K: CacheKey, V: CacheValue, E: CacheError> Shared<K, V, E> {
                 wanted.push((key.clone(), Patience::Needed));
                 continue;
             };
-            let fresh = entry.is_fresh(now);
+            let fresh = self.is_fresh(&entry, now);
             if !fresh && entry.may_retry(now) {
                 wanted.push((key.clone(), Patience::Preferred));
                 continue;
@@ -126,7 +126,7 @@ impl<K: CacheKey, V: CacheValue, E: CacheError> Shared<K, V, E> {
             if fresh && entry.may_retry(now) && self.refresh_is_due(&entry, now) {
                 wanted.push((key.clone(), Patience::Background));
             }
-            let lookup = entry.lookup(now);
+            let lookup = entry.lookup(fresh);
             self.meters.answered(&lookup);
             answers.insert(key.clone(), Ok(lookup));
         }
@@ -167,13 +167,12 @@ impl<K: CacheKey, V: CacheValue, E: CacheError> Shared<K, V, E> {
 
     /// What the load brought; `None` if the soft deadline came first.
     async fn await_outcome(&self, wait: &mut Waiting<K, V, E>, deadline: Option<Instant>) -> Option<Outcome<V, E>> {
-        let Waiting { key, patience, flight, .. } = wait;
-        if *patience == Patience::Preferred
-            && let Some(deadline) = deadline
-        {
+        let Waiting { key, flight, .. } = wait;
+        if let Some(deadline) = deadline {
             match timeout_at(deadline, flight.outcome(key)).await {
                 Ok(outcome) => return Some(outcome),
-                // Only what is still kept may be served: the value seen on arrival may have been removed since.
+                // Only what is kept now may be served: the value seen on arrival may have been removed since, and one
+                // from the shared tier may have come.
                 Err(_elapsed) if self.usable(key, self.clock.now()).is_some() => return None,
                 Err(_elapsed) => {}
             }
@@ -186,7 +185,7 @@ impl<K: CacheKey, V: CacheValue, E: CacheError> Shared<K, V, E> {
         let error = match outcome {
             Some(Ok(entry)) => {
                 self.meters.waited(wait.joined);
-                return Ok(entry.lookup(now));
+                return Ok(entry.lookup(self.is_fresh(&entry, now)));
             }
             Some(Err(error)) => error,
             None => LoadLost::TimedOut.into(),
@@ -197,7 +196,7 @@ impl<K: CacheKey, V: CacheValue, E: CacheError> Shared<K, V, E> {
     /// What is kept about `key`, stale or not, or else the error.
     fn kept_or(&self, key: &K, error: E, now: Timestamp) -> Result<Lookup<V>, E> {
         let Some(entry) = self.usable(key, now) else { return Err(error) };
-        let lookup = entry.lookup(now);
+        let lookup = entry.lookup(self.is_fresh(&entry, now));
         self.meters.answered(&lookup);
         Ok(lookup)
     }
@@ -214,14 +213,14 @@ impl<K: CacheKey, V: CacheValue, E: CacheError> Shared<K, V, E> {
         wanted.retain(|(key, patience)| {
             let landed = self.landed_meanwhile(key, *patience, now);
             if let Some(entry) = &landed {
-                let lookup = entry.lookup(now);
+                let lookup = entry.lookup(true);
                 self.meters.answered(&lookup);
                 answers.insert(key.clone(), Ok(lookup));
             }
             landed.is_none()
         });
         let find = |flights: &HashMap<K, Flight<K, V, E>>, key: &K, joining| {
-            flights.get(key).filter(|flight| self.may_join(key, flight, joining)).cloned()
+            flights.get(key).filter(|flight| self.may_join(key, flight, joining, now)).cloned()
         };
         let joins_all = wanted.iter().all(|(key, _)| find(&flights, key, joining).is_some());
         let joining = if joins_all { joining } else { Joining::Untouched };
@@ -248,16 +247,18 @@ impl<K: CacheKey, V: CacheValue, E: CacheError> Shared<K, V, E> {
         Boarding { waits, departure }
     }
 
-    /// A load under way may be shared unless it was revoked before the caller came, or was abandoned.
-    fn may_join(&self, key: &K, flight: &Flight<K, V, E>, joining: Joining) -> bool {
+    /// A load under way may be shared unless it was revoked before the caller came, or may have been on another node, or
+    /// was abandoned.
+    fn may_join(&self, key: &K, flight: &Flight<K, V, E>, joining: Joining, now: Timestamp) -> bool {
         flight.is_alive()
-            && !self.revocations.key_revoked(key, flight.began)
-            && (joining == Joining::Any || !self.revocations.tags.any_invalidated(flight.began))
+            && self.tags.shared().mirror.vouches(flight.begun_at, now)
+            && !self.key_revoked(key, flight.began)
+            && (joining == Joining::Any || !self.tags.revocations().any_tag_revoked(flight.began))
     }
 
     /// The answer of a load that landed between looking and boarding.
     fn landed_meanwhile(&self, key: &K, patience: Patience, now: Timestamp) -> Option<Arc<Entry<V>>> {
-        self.usable(key, now).filter(|entry| patience != Patience::Background && entry.is_fresh(now))
+        self.usable(key, now).filter(|entry| patience != Patience::Background && self.is_fresh(entry, now))
     }
 
     /// The one new load of this call, opened on first need; `None` when too many are under way.

@@ -3,6 +3,7 @@
 use metrics::{Counter, Gauge, counter, gauge};
 
 use super::entry::Lookup;
+use crate::store::RedisError;
 
 pub(super) struct Meters {
     hit: Counter,
@@ -16,6 +17,68 @@ pub(super) struct Meters {
     invalidations: Counter,
     entries: Gauge,
     weight: Gauge,
+    pub(super) shared: SharedMeters,
+}
+
+/// What passes between this process and the shared tier.
+pub(super) struct SharedMeters {
+    hit: Counter,
+    miss: Counter,
+    dead: Counter,
+    failed_read: Counter,
+    kept: Counter,
+    refused: Counter,
+    failed_write: Counter,
+    skipped: Counter,
+}
+
+impl SharedMeters {
+    fn new(cache: &'static str) -> Self {
+        let shared = |op: &'static str, outcome: &'static str| counter!("tidegate_cache_shared_total", "cache" => cache, "op" => op, "outcome" => outcome);
+        Self {
+            hit: shared("read", "hit"),
+            miss: shared("read", "miss"),
+            dead: shared("read", "dead"),
+            failed_read: shared("read", "failed"),
+            kept: shared("write", "kept"),
+            refused: shared("write", "refused"),
+            failed_write: shared("write", "failed"),
+            skipped: shared("any", "skipped"),
+        }
+    }
+
+    pub(super) fn hit(&self) {
+        self.hit.increment(1);
+    }
+
+    /// Nothing is there, or nothing of any use.
+    pub(super) fn missed<T>(&self) -> Option<T> {
+        self.miss.increment(1);
+        None
+    }
+
+    pub(super) fn found_dead<T>(&self) -> Option<T> {
+        self.dead.increment(1);
+        None
+    }
+
+    pub(super) fn failed_read<T>(&self) -> Option<T> {
+        self.failed_read.increment(1);
+        None
+    }
+
+    /// Nothing was asked or written, as the mirror is blind or too much is under way.
+    pub(super) fn skipped(&self) {
+        self.skipped.increment(1);
+    }
+
+    pub(super) fn wrote(&self, outcome: &Result<bool, RedisError>) {
+        match outcome {
+            Ok(true) => self.kept.increment(1),
+            Ok(false) => self.refused.increment(1),
+            Err(_) => self.failed_write.increment(1),
+        }
+    }
 }
 
 impl Meters {
@@ -36,6 +99,7 @@ impl Meters {
             invalidations: counter!("tidegate_cache_invalidations_total", "cache" => cache),
             entries: gauge!("tidegate_cache_entries", "cache" => cache),
             weight: gauge!("tidegate_cache_weight_bytes", "cache" => cache),
+            shared: SharedMeters::new(cache),
         }
     }
 

@@ -1,49 +1,62 @@
-//! What was invalidated in one cache: keys, tags, everything.
+//! What was revoked in this process, and the logical clock by which that is judged.
+//!
+//! Every load, write and invalidation takes a unique moment from one counter. An entry remembers the moment at which
+//! its load began, and is dead once any of its slots was revoked after it; so tags may become known only when the load
+//! returns. Wall time plays no part: no skew or step of a clock can bring a removed value back. Revocations that come
+//! from other nodes take a moment here too; the clock that the nodes share is `shared/`'s.
 
 use std::{
-    hash::Hash,
+    iter,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::tags::{Moment, MomentTable, TagSlot, Tags};
+use super::slots::{self, SLOTS, Slot};
 
+/// A point on the logical clock.
+pub(super) type Moment = u64;
+
+/// When each slot was last revoked.
 #[derive(Debug)]
 pub(super) struct Revocations {
-    pub(super) tags: Tags,
-    keys: MomentTable,
-    everything: AtomicU64,
+    clock: AtomicU64,
+    latest_tag: AtomicU64,
+    slots: Box<[AtomicU64]>,
 }
 
 impl Revocations {
-    pub(super) fn new(tags: Tags) -> Self {
-        Self { tags, keys: MomentTable::default(), everything: AtomicU64::new(0) }
+    pub(super) fn new() -> Self {
+        let slots = iter::repeat_with(AtomicU64::default).take(SLOTS).collect();
+        Self { clock: AtomicU64::default(), latest_tag: AtomicU64::default(), slots }
     }
 
     /// A new moment, later than all before it.
     pub(super) fn tick(&self) -> Moment {
-        self.tags.tick()
+        self.clock.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    pub(super) fn revoke_key<K: Hash>(&self, key: &K) {
-        self.keys.raise(key, self.tick());
+    /// Kills what began before now under this slot.
+    pub(super) fn revoke(&self, slot: Slot) {
+        let moment = self.tick();
+        self.slots[usize::from(slot)].fetch_max(moment, Ordering::SeqCst);
+        if slots::is_tag(slot) {
+            self.latest_tag.fetch_max(moment, Ordering::SeqCst);
+        }
     }
 
+    /// Kills all that began before now.
     pub(super) fn revoke_everything(&self) {
-        self.everything.fetch_max(self.tick(), Ordering::SeqCst);
+        for slot in slots::of_everything() {
+            self.revoke(slot);
+        }
     }
 
-    /// Whether what began at `moment` may no longer be kept or joined for `key`.
-    pub(super) fn key_revoked<K: Hash>(&self, key: &K, moment: Moment) -> bool {
-        self.keys.of(key) > moment || self.everything_revoked(moment)
+    /// Whether one of the slots was revoked after `moment`.
+    pub(super) fn revoked(&self, slots: &[Slot], moment: Moment) -> bool {
+        slots.iter().any(|slot| self.slots[usize::from(*slot)].load(Ordering::SeqCst) > moment)
     }
 
-    /// Whether what is kept since `moment` under these tags may no longer be served. Keys are not asked about: their
-    /// entries are removed.
-    pub(super) fn entry_revoked(&self, tags: &[TagSlot], moment: Moment) -> bool {
-        self.everything_revoked(moment) || self.tags.invalidated(tags, moment)
-    }
-
-    fn everything_revoked(&self, moment: Moment) -> bool {
-        self.everything.load(Ordering::SeqCst) > moment
+    /// Whether any tag at all was revoked after `moment`.
+    pub(super) fn any_tag_revoked(&self, moment: Moment) -> bool {
+        self.latest_tag.load(Ordering::SeqCst) > moment
     }
 }

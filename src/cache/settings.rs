@@ -23,11 +23,16 @@ pub struct CacheSettings {
     pub early_refresh_beta: f64,
     /// Loads that may be under way at once.
     pub max_loads: u32,
+    /// Whether values are shared with other nodes, if there are any and their type can travel.
+    pub shared: bool,
+    /// How long a load of another node is waited for; zero: not at all.
+    pub shared_flight: Duration,
 }
 
 impl CacheSettings {
     /// A cache whose lifetimes are told to callers and therefore kept to the letter: no jitter, no early refresh, and
-    /// nothing stale while a load is under way.
+    /// nothing stale while a load is under way. They stay in the process: what they are made from is shared, and to make
+    /// them again is cheaper than to ask for them.
     #[must_use]
     pub fn exact(max_weight: u64) -> Self {
         Self {
@@ -39,6 +44,8 @@ impl CacheSettings {
             jitter: 0.0,
             early_refresh_beta: 0.0,
             max_loads: 16_384,
+            shared: false,
+            shared_flight: Duration::ZERO,
         }
     }
 }
@@ -54,6 +61,8 @@ impl From<&CacheConfig> for CacheSettings {
             jitter: f64::from(config.jitter_percent) / 100.0,
             early_refresh_beta: config.early_refresh_beta,
             max_loads: config.max_loads,
+            shared: true,
+            shared_flight: Duration::from_millis(config.shared_flight_ms),
         }
     }
 }

@@ -1,107 +1,145 @@
-//! Groups of values that are removed together, and the logical clock by which everything is judged.
-//!
-//! Every load, write and invalidation takes a unique moment from one counter. An entry remembers the moment at which
-//! its load began, and is dead once any of its tags was invalidated after it; so tags may become known only when the
-//! load returns. Wall time plays no part: no skew or step of a clock can bring a removed value back.
+//! What all caches of the process share: the ways to invalidate across caches and nodes.
 
-use std::{
-    hash::{BuildHasher, Hash, RandomState},
-    iter,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use super::{
+    revocations::Revocations,
+    shared::{SharedTier, Stamp},
+    slots::{self, Slot},
 };
-
-/// A point on the logical clock.
-pub(super) type Moment = u64;
-
-/// The place of a tag's latest invalidation.
-pub(super) type TagSlot = u16;
+use crate::{
+    config::CacheConfig,
+    store::{Redis, RedisParts},
+};
 
 /// The name of a group of values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tag(pub Arc<str>);
 
-/// The tags of one or more caches: invalidating one removes its values from all of them. Clones share everything.
-#[derive(Debug, Clone, Default)]
-pub struct Tags(Arc<Shared>);
+impl Tag {
+    pub(super) fn slot(&self) -> Slot {
+        slots::of_tag(&self.0)
+    }
+}
 
-#[derive(Debug, Default)]
-struct Shared {
-    clock: AtomicU64,
-    latest: AtomicU64,
-    slots: MomentTable,
+/// The tags of one or more caches: invalidating one removes its values from all of them. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Tags(Arc<Common>);
+
+#[derive(Debug)]
+struct Common {
+    revocations: Arc<Revocations>,
+    shared: Arc<SharedTier>,
+    /// Caches whose keys are names that an operator can type, with the lifetime of their tombstones.
+    named: Mutex<BTreeMap<&'static str, Option<Duration>>>,
+}
+
+/// A cache that is not there, or whose keys cannot be typed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("there is no such cache; those with names for keys are: {}", known.join(", "))]
+pub struct UnknownCache {
+    /// The caches whose keys can be named.
+    pub known: Vec<&'static str>,
+}
+
+impl Default for Tags {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Tags {
-    /// Tags of which none has been invalidated.
+    /// Tags of this process only, of which none has been invalidated.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        let revocations = Arc::new(Revocations::new());
+        Self::with(SharedTier::none(Arc::clone(&revocations)), revocations)
     }
 
-    /// Removes every value tagged `tag` from every cache that shares these tags, at the cost of one counter. "Missing"
-    /// answers carry no tags and stay.
-    pub fn invalidate(&self, tag: &Tag) {
-        let moment = self.tick();
-        self.0.slots.raise(tag, moment);
-        self.0.latest.fetch_max(moment, Ordering::SeqCst);
+    /// Tags that all nodes share which use the same Redis. Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn shared_by(redis: &Redis, config: &CacheConfig, parts: &RedisParts) -> Self {
+        let revocations = Arc::new(Revocations::new());
+        let shared = SharedTier::redis(redis, config, Arc::clone(&revocations), parts.clock.clone());
+        let tags = Self::with(shared, revocations);
+        let reconcile_every = Duration::from_millis(config.reconcile_ms);
+        let follow = Arc::clone(tags.shared()).follow(parts.clock.clone(), reconcile_every);
+        let stop = parts.stop.clone();
+        parts.tasks.spawn(async move { stop.run_until_cancelled_owned(follow).await });
+        tags
     }
 
-    /// A new moment, later than all before it.
-    pub(super) fn tick(&self) -> Moment {
-        self.0.clock.fetch_add(1, Ordering::SeqCst) + 1
+    pub(super) fn with(shared: SharedTier, revocations: Arc<Revocations>) -> Self {
+        Self(Arc::new(Common { revocations, shared: Arc::new(shared), named: Mutex::default() }))
     }
 
-    /// Whether any tag at all was invalidated after `moment`.
-    pub(super) fn any_invalidated(&self, moment: Moment) -> bool {
-        self.0.latest.load(Ordering::SeqCst) > moment
+    /// Removes every value that has one of these tags from every cache that shares them. "Missing" answers carry no tags
+    /// and stay.
+    ///
+    /// In this process that has happened when the call returns its future; elsewhere, as far as the other nodes can be
+    /// reached, when the future is ready.
+    pub fn invalidate<'t>(&'t self, tags: &[Tag]) -> impl Future<Output = ()> + Send + use<'t> {
+        let revoked = self.revoke(tags.iter().map(Tag::slot).collect());
+        async move {
+            revoked.await;
+        }
     }
 
-    /// Whether one of these was invalidated after `moment`.
-    pub(super) fn invalidated(&self, slots: &[TagSlot], moment: Moment) -> bool {
-        slots.iter().any(|slot| self.0.slots.at(usize::from(*slot)) > moment)
+    /// The same for this process only, for what the other nodes learn in another way.
+    pub fn invalidate_here(&self, tags: &[Tag]) {
+        for tag in tags {
+            self.0.revocations.revoke(tag.slot());
+        }
     }
 
-    pub(super) fn slots(&self, tags: &[Tag]) -> Box<[TagSlot]> {
-        let slot = |tag| TagSlot::try_from(self.0.slots.slot(tag)).expect("there are fewer slots than 2^16");
-        tags.iter().map(slot).collect()
-    }
-}
-
-/// When names were last invalidated, by hash in a table of fixed size, so that any number of names takes the same
-/// memory. Two names that share a slot are invalidated together, which costs a load and nothing else.
-#[derive(Debug)]
-pub(super) struct MomentTable {
-    moments: Box<[AtomicU64]>,
-    hasher: RandomState,
-}
-
-impl Default for MomentTable {
-    fn default() -> Self {
-        Self { moments: iter::repeat_with(AtomicU64::default).take(Self::SLOTS).collect(), hasher: RandomState::new() }
-    }
-}
-
-impl MomentTable {
-    /// 32 KiB: under 1,000 invalidations of keys a second, one load of 100 ms in forty is not kept for another's sake.
-    const SLOTS: usize = 4_096;
-
-    pub(super) fn raise<T: Hash>(&self, name: &T, moment: Moment) {
-        self.moments[self.slot(name)].fetch_max(moment, Ordering::SeqCst);
+    /// The caches whose keys can be named.
+    #[must_use]
+    pub fn named_caches(&self) -> Vec<&'static str> {
+        self.0.named.lock().keys().copied().collect()
     }
 
-    pub(super) fn of<T: Hash>(&self, name: &T) -> Moment {
-        self.at(self.slot(name))
+    /// Removes one key, by its name, from one cache.
+    ///
+    /// # Errors
+    /// A cache that is unknown, or whose keys have no names.
+    pub async fn invalidate_key(&self, cache: &str, key: &str) -> Result<(), UnknownCache> {
+        let named = self.0.named.lock().clone();
+        let Some(tombstone) = named.get(cache) else {
+            return Err(UnknownCache { known: named.into_keys().collect() });
+        };
+        self.revoke_key(cache, key, *tombstone).await;
+        Ok(())
     }
 
-    fn at(&self, slot: usize) -> Moment {
-        self.moments[slot].load(Ordering::SeqCst)
+    pub(super) fn revocations(&self) -> &Arc<Revocations> {
+        &self.0.revocations
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the low bits of a hash are as good as all")]
-    fn slot<T: Hash>(&self, name: &T) -> usize {
-        self.hasher.hash_one(name) as usize % Self::SLOTS
+    /// Makes a cache known to [`invalidate_key`](Self::invalidate_key).
+    pub(super) fn name(&self, cache: &'static str, tombstone: Option<Duration>) {
+        self.0.named.lock().insert(cache, tombstone);
+    }
+
+    pub(super) fn shared(&self) -> &Arc<SharedTier> {
+        &self.0.shared
+    }
+
+    /// Revokes in this process at once, and elsewhere when the future is driven.
+    pub(super) fn revoke(&self, slots: Vec<Slot>) -> impl Future<Output = Option<Stamp>> {
+        self.0.shared.revoke(slots)
+    }
+
+    /// The same for a key, whose value is also replaced by a tombstone of this lifetime, if there is one.
+    pub(super) fn revoke_key(&self, cache: &str, key: &str, tombstone: Option<Duration>) -> impl Future<Output = ()> {
+        let revoked = self.revoke(vec![slots::of_key(cache, key)]);
+        async move {
+            if let (Some(stamp), Some(keep)) = (revoked.await, tombstone) {
+                let name = self.0.shared.remote.name(cache, key);
+                self.0.shared.bury(&name, stamp, keep).await;
+            }
+        }
     }
 }

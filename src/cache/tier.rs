@@ -1,4 +1,4 @@
-//! Where answers are kept: memory now; a tier that other nodes share becomes a second variant.
+//! Where answers are kept in this process; `shared/` is where nodes keep them for each other.
 //!
 //! Writing and removing go through the same per-key lock, so that a write that began before a removal either is
 //! removed by it or sees it and gives up. Expiry here only frees memory; the envelope alone decides what is served.
@@ -12,14 +12,12 @@ use super::{
     revocations::Revocations,
 };
 
-pub(super) enum Tier<K, V> {
-    /// This process only, bounded by weight.
-    Memory(Memory<K, Arc<Entry<V>>>),
-}
+/// Bounded by weight.
+pub(super) struct Tier<K, V>(pub(super) Memory<K, Arc<Entry<V>>>);
 
 impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: CacheValue> Tier<K, V> {
     pub(super) fn memory(name: &'static str, capacity_bytes: u64) -> Self {
-        Self::Memory(
+        Self(
             Memory::builder()
                 .name(name)
                 .max_capacity(capacity_bytes)
@@ -30,35 +28,30 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: CacheValue> Tier<K, V> {
     }
 
     pub(super) fn get(&self, key: &K) -> Option<Arc<Entry<V>>> {
-        let Self::Memory(memory) = self;
-        memory.get(key)
+        self.0.get(key)
     }
 
-    /// Keeps `entry` unless its key was revoked, or a later load or write was kept, since it began.
+    /// Keeps `entry` unless one of its slots was revoked, or a later load or write was kept, since it began.
     pub(super) fn keep(&self, key: &K, entry: &Arc<Entry<V>>, revocations: &Revocations) {
-        let Self::Memory(memory) = self;
-        memory.entry_by_ref(key).and_compute_with(|present| {
-            let overtaken = present.is_some_and(|present| present.value().moment > entry.moment);
-            if overtaken || revocations.key_revoked(key, entry.moment) { Op::Nop } else { Op::Put(entry.clone()) }
+        self.0.entry_by_ref(key).and_compute_with(|present| {
+            let overtaken = present.is_some_and(|present| present.value().is_later_than(entry));
+            if overtaken || revocations.revoked(&entry.slots, entry.moment) { Op::Nop } else { Op::Put(entry.clone()) }
         });
     }
 
     /// Removes the key, after it was revoked.
     pub(super) fn remove(&self, key: &K) {
-        let Self::Memory(memory) = self;
-        memory.entry_by_ref(key).and_compute_with(|_| Op::Remove);
+        self.0.entry_by_ref(key).and_compute_with(|_| Op::Remove);
     }
 
     /// Frees everything, after everything was revoked.
     pub(super) fn clear(&self) {
-        let Self::Memory(memory) = self;
-        memory.invalidate_all();
+        self.0.invalidate_all();
     }
 
     /// Entries and their bytes, as of the last housekeeping.
     pub(super) fn size(&self) -> (u64, u64) {
-        let Self::Memory(memory) = self;
-        (memory.entry_count(), memory.weighted_size())
+        (self.0.entry_count(), self.0.weighted_size())
     }
 }
 

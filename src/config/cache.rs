@@ -1,10 +1,10 @@
-//! `[cache]`: the value cache in this process.
+//! `[cache]`: the value cache, in this process and shared with others.
 
 use confique::Config;
 
 use super::Problem;
 
-/// The value cache in this process.
+/// The value cache.
 #[derive(Debug, Clone, Config)]
 pub struct CacheConfig {
     /// Memory that each value cache may hold, in bytes, from 65536; the least useful values leave first.
@@ -31,6 +31,20 @@ pub struct CacheConfig {
     /// Loads that each value cache may have under way at once, from 1; more are refused.
     #[config(env = "TIDEGATE_CACHE_MAX_LOADS", default = 1_024)]
     pub max_loads: u32,
+    /// How long a flight may look into Redis before it loads, from 1 ms to five seconds; also how long an invalidation
+    /// waits until Redis knows of it.
+    #[config(env = "TIDEGATE_CACHE_REDIS_DEADLINE_MS", default = 50)]
+    pub redis_deadline_ms: u64,
+    /// Time between two comparisons of what was invalidated with what Redis knows, from 100 ms to ten minutes. If every
+    /// message between the nodes is lost, a removed value is served for no longer.
+    #[config(env = "TIDEGATE_CACHE_RECONCILE_MS", default = 5_000)]
+    pub reconcile_ms: u64,
+    /// How long a value counts as fresh while other nodes cannot be heard, up to one minute.
+    #[config(env = "TIDEGATE_CACHE_BLIND_FRESH_MS", default = 2_000)]
+    pub blind_fresh_ms: u64,
+    /// How long a load of another node is waited for instead of loading the same, up to ten seconds; 0 not at all.
+    #[config(env = "TIDEGATE_CACHE_SHARED_FLIGHT_MS", default = 500)]
+    pub shared_flight_ms: u64,
 }
 
 impl CacheConfig {
@@ -64,6 +78,12 @@ impl CacheConfig {
             "0 to 10",
         );
         check(self.max_loads >= 1, "cache.max_loads", &self.max_loads, "at least 1");
+        let deadline = (1..=5_000).contains(&self.redis_deadline_ms);
+        check(deadline, "cache.redis_deadline_ms", &self.redis_deadline_ms, "1 to 5000");
+        let reconcile = (100..=600_000).contains(&self.reconcile_ms);
+        check(reconcile, "cache.reconcile_ms", &self.reconcile_ms, "100 to 600000");
+        check(self.blind_fresh_ms <= 60_000, "cache.blind_fresh_ms", &self.blind_fresh_ms, "at most 60000");
+        check(self.shared_flight_ms <= 10_000, "cache.shared_flight_ms", &self.shared_flight_ms, "at most 10000");
         problems
     }
 }
@@ -84,7 +104,11 @@ mod tests {
             jitter_percent: 51,
             early_refresh_beta: f64::NAN,
             max_loads: 0,
+            redis_deadline_ms: 0,
+            reconcile_ms: 99,
+            blind_fresh_ms: 60_001,
+            shared_flight_ms: 10_001,
         };
-        assert_eq!(nonsense.problems().len(), 8);
+        assert_eq!(nonsense.problems().len(), 12);
     }
 }
