@@ -13,7 +13,7 @@ use super::{
     error::Refusal,
     plan::{Demand, Plan},
 };
-use crate::limits::{self, Decision, LimitKey, Limiter, Policy, Standing};
+use crate::limits::{self, Decision, Limiter, Policy, Standing};
 
 /// What admission says.
 pub(crate) struct Verdict {
@@ -54,9 +54,8 @@ async fn draw(limiter: &Limiter, demands: &[&Demand], caller: &Caller) -> (Optio
         let Some(limit) = demand.limit else { continue };
         let entry = draws.entry(&demand.coordinate).or_insert_with(|| {
             let name = Arc::clone(&demand.coordinate);
-            let key = LimitKey::for_caller(caller.principal.as_ref(), caller.address, &name);
             let policy = Policy { name, limit: limit.limit, window: limit.window };
-            (limits::Demand { key, policy, cost: 0 }, demand)
+            (limits::Demand { policy, cost: 0 }, demand)
         });
         entry.0.cost = entry.0.cost.saturating_add(1);
     }
@@ -64,7 +63,8 @@ async fn draw(limiter: &Limiter, demands: &[&Demand], caller: &Caller) -> (Optio
         return (None, Vec::new());
     }
     let wanted: Vec<limits::Demand> = draws.values().map(|(demand, _)| demand.clone()).collect();
-    match limiter.check(&wanted).await {
+    let payer = limits::Caller::new(caller.principal.as_ref(), caller.address);
+    match limiter.check(&payer, &wanted).await {
         Decision::Allowed { states } => (None, states.into_iter().map(state).collect()),
         Decision::Refused { standing, states, retry_after } => {
             let refused = draws.get(&standing.name).map(|(_, demand)| *demand);

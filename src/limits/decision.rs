@@ -2,8 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::LimitKey;
-
 /// At most `limit` within any `window`; a caller that was quiet for a window may use the whole limit at once.
 ///
 /// Policies are few and come from the schema, never from a request. Those that differ in any field keep separate
@@ -18,11 +16,9 @@ pub struct Policy {
     pub window: Duration,
 }
 
-/// A wish to use up some of a policy's limit.
+/// A wish to use up some of a policy's limit, of whoever asks.
 #[derive(Debug, Clone)]
 pub struct Demand {
-    /// Whose account pays.
-    pub key: LimitKey,
     /// Under which limit.
     pub policy: Policy,
     /// How much; 0 only asks where the account stands.

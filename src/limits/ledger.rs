@@ -8,8 +8,9 @@ use std::{
 use metrics::{Counter, Gauge};
 
 use super::{
-    LimitKey, Policy,
+    Policy,
     gcra::{Gcra, Ticks},
+    key::LimitKey,
 };
 
 /// Most full accounts forgotten at a time: more than one check adds, so that the ledger shrinks after a flood, and few
@@ -23,6 +24,8 @@ pub(super) struct Ledger {
     // Trees, because they give memory back as they shrink.
     accounts: BTreeMap<LimitKey, Ticks>,
     by_reset: BTreeSet<(Ticks, LimitKey)>,
+    /// What this node decided alone, and the other nodes do not know yet.
+    untold: BTreeSet<LimitKey>,
     capacity: usize,
     keys: Gauge,
     allowed: Counter,
@@ -30,16 +33,17 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(policy: &Policy, capacity: usize, keys: Gauge) -> Self {
+    pub(super) fn new(policy: &Policy, gcra: Gcra, capacity: usize, keys: Gauge) -> Self {
         let decisions = |outcome: &'static str| {
             metrics::counter!(
                 "tidegate_limit_decisions_total", "policy" => policy.name.to_string(), "outcome" => outcome
             )
         };
         Self {
-            gcra: Gcra::new(policy.limit, policy.window),
+            gcra,
             accounts: BTreeMap::new(),
             by_reset: BTreeSet::new(),
+            untold: BTreeSet::new(),
             capacity,
             keys,
             allowed: decisions("allowed"),
@@ -71,6 +75,33 @@ impl Ledger {
         self.by_reset.insert((full_at, key));
     }
 
+    /// Writes down what all nodes together know of the account. This node may have heard of a later decision already;
+    /// only what is more than an account can owe, because a clock was set or a share was overdrawn, gives way.
+    pub(super) fn learn(&mut self, key: LimitKey, full_at: Ticks, now: Ticks) {
+        self.untold.remove(&key);
+        let known = self.full_at(&key);
+        if (full_at > known && full_at > now) || self.gcra.overdrawn(known, now) {
+            self.charge(key, full_at);
+        }
+    }
+
+    /// Remembers that the other nodes should hear of the account.
+    pub(super) fn owe_word(&mut self, key: LimitKey) {
+        if self.accounts.contains_key(&key) {
+            self.untold.insert(key);
+        }
+    }
+
+    /// Some account of which the other nodes should hear, which is then thought to be told.
+    pub(super) fn next_untold(&mut self) -> Option<LimitKey> {
+        self.untold.pop_first()
+    }
+
+    /// Whether the other nodes know all that they should.
+    pub(super) fn is_told(&self) -> bool {
+        self.untold.is_empty()
+    }
+
     /// Forgets accounts that are full by now, a bounded number at a time.
     pub(super) fn sweep(&mut self, elapsed: Duration) {
         let now = self.gcra.at(elapsed);
@@ -91,6 +122,7 @@ impl Ledger {
     fn forget_first(&mut self) {
         if let Some((_, key)) = self.by_reset.pop_first() {
             self.accounts.remove(&key);
+            self.untold.remove(&key);
             self.keys.decrement(1.0);
         }
     }
@@ -99,21 +131,25 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Caller;
 
     const WINDOW: Duration = Duration::from_mins(1);
     const CAPACITY: usize = 1_000;
 
+    fn policy() -> Policy {
+        Policy { name: "Query.price".into(), limit: 100, window: WINDOW }
+    }
+
     fn ledger() -> Ledger {
-        let policy = Policy { name: "Query.price".into(), limit: 100, window: WINDOW };
-        Ledger::new(&policy, CAPACITY, metrics::gauge!("tidegate_limit_keys"))
+        Ledger::new(&policy(), Gcra::exact(100, WINDOW), CAPACITY, metrics::gauge!("tidegate_limit_keys"))
     }
 
     fn caller(number: u32) -> LimitKey {
-        LimitKey::for_caller(None, std::net::Ipv4Addr::from_bits(number).into(), "Query.price")
+        Caller::new(None, std::net::Ipv4Addr::from_bits(number).into()).account(&policy())
     }
 
     fn spend(ledger: &mut Ledger, caller: LimitKey, cost: u64, elapsed: Duration) {
-        let full_at = ledger.gcra.charged(ledger.full_at(&caller), ledger.gcra.at(elapsed), cost);
+        let full_at = ledger.gcra.charged(ledger.full_at(&caller), ledger.gcra.at(elapsed), cost, 1);
         ledger.charge(caller, full_at);
     }
 
@@ -156,5 +192,39 @@ mod tests {
             ledger.sweep(one_token);
         }
         assert_eq!(ledger.accounts.keys().collect::<Vec<_>>(), [&caller(500)]);
+    }
+
+    #[test]
+    fn the_later_of_two_decisions_counts_in_whatever_order_they_are_heard() {
+        let mut ledger = ledger();
+        let (gcra, now) = (ledger.gcra, ledger.gcra.at(Duration::ZERO));
+        let after = |cost| gcra.charged(now, now, cost, 1);
+        for (heard, known) in [(5, 5), (9, 9), (7, 9)] {
+            ledger.learn(caller(0), after(heard), now);
+            assert_eq!(ledger.full_at(&caller(0)), after(known));
+        }
+        // What nobody can owe is a clock that was set, or an overdrawn share.
+        ledger.charge(caller(0), after(200));
+        ledger.learn(caller(0), after(7), now);
+        assert_eq!(ledger.full_at(&caller(0)), after(7));
+        // A full account is not kept.
+        ledger.learn(caller(1), now, now);
+        assert_eq!(ledger.len(), 1);
+    }
+
+    #[test]
+    fn word_is_owed_of_known_accounts_until_somebody_takes_it() {
+        let mut ledger = ledger();
+        spend(&mut ledger, caller(0), 1, Duration::ZERO);
+        spend(&mut ledger, caller(1), 1, Duration::ZERO);
+        for number in 0..3 {
+            ledger.owe_word(caller(number));
+        }
+        ledger.learn(caller(0), Ticks::default(), Ticks::default());
+        assert!(!ledger.is_told());
+        assert_eq!((ledger.next_untold(), ledger.next_untold()), (Some(caller(1)), None));
+        ledger.owe_word(caller(1));
+        ledger.sweep(WINDOW);
+        assert!(ledger.is_told() && ledger.len() == 0, "what is full again is no news");
     }
 }

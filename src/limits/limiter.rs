@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Decision, Demand, local::Local};
-use crate::{config::LimitsConfig, model::Clock};
+use super::redis::Shared;
+use super::{Caller, Decision, Demand, local::Local};
+use crate::{config::LimitsConfig, model::Clock, store::Redis};
 
 /// Decides who may go on. Clones are handles to the same accounts.
 #[derive(Debug, Clone)]
@@ -13,6 +14,8 @@ pub struct Limiter(Backend);
 enum Backend {
     /// The accounts are kept in this process.
     Local(Arc<Local>),
+    /// The accounts are kept in Redis, and are those of all nodes.
+    Redis(Arc<Shared>),
 }
 
 impl Limiter {
@@ -22,11 +25,18 @@ impl Limiter {
         Self(Backend::Local(Arc::new(Local::new(clock, config))))
     }
 
-    /// Charges all demands, or none of them. Demands on the same account are added up first.
-    #[expect(clippy::unused_async, reason = "accounts that nodes share are a network call away")]
-    pub async fn check(&self, demands: &[Demand]) -> Decision {
+    /// A limiter whose accounts are those of all nodes that share `redis`. It decides within
+    /// `limits.redis_deadline_ms`, with Redis or without it.
+    #[must_use]
+    pub fn shared(clock: Clock, config: &LimitsConfig, redis: Redis) -> Self {
+        Self(Backend::Redis(Arc::new(Shared::new(clock, config, redis))))
+    }
+
+    /// Charges all demands of the caller, or none of them. Demands under the same policy are added up first.
+    pub async fn check(&self, caller: &Caller, demands: &[Demand]) -> Decision {
         match &self.0 {
-            Backend::Local(local) => local.check(demands),
+            Backend::Local(local) => local.check(caller, demands),
+            Backend::Redis(shared) => shared.check(caller, demands).await,
         }
     }
 }

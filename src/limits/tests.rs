@@ -22,14 +22,17 @@ fn limiter() -> Limiter {
     Limiter::new(Clock::stepped_from(DateTime::UNIX_EPOCH), &LimitsConfig::defaults())
 }
 
-/// What `caller` asks of `name`, which allows `limit` in a `window`.
-fn demand(caller: u8, name: &str, limit: u32, window: Duration, cost: u32) -> Demand {
-    let key = LimitKey::for_caller(None, IpAddr::V4(Ipv4Addr::new(192, 0, 2, caller)), name);
-    Demand { key, policy: Policy { name: name.into(), limit, window }, cost }
+fn caller(number: u8) -> Caller {
+    Caller::new(None, IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)))
+}
+
+/// A wish to draw on `name`, which allows `limit` in a `window`.
+fn demand(name: &str, limit: u32, window: Duration, cost: u32) -> Demand {
+    Demand { policy: Policy { name: name.into(), limit, window }, cost }
 }
 
 fn prices(cost: u32) -> Demand {
-    demand(1, "Query.cryptoPrices", 100, 60 * SECOND, cost)
+    demand("Query.cryptoPrices", 100, 60 * SECOND, cost)
 }
 
 fn is_allowed(decision: &Decision) -> bool {
@@ -57,46 +60,47 @@ fn wait(decision: &Decision) -> Duration {
 async fn the_whole_limit_may_be_used_at_once_and_comes_back_evenly() {
     let limiter = limiter();
     for used in 1..=100 {
-        let decision = limiter.check(&[prices(1)]).await;
+        let decision = limiter.check(&caller(1), &[prices(1)]).await;
         assert!(is_allowed(&decision), "{used}");
         assert_eq!(remaining(&decision), [100 - used]);
         assert_eq!(states(&decision)[0].reset, Duration::from_millis(600) * used);
     }
     for _ in 0..3 {
-        assert_eq!(wait(&limiter.check(&[prices(1)]).await), Duration::from_millis(600));
+        assert_eq!(wait(&limiter.check(&caller(1), &[prices(1)]).await), Duration::from_millis(600));
         advance(Duration::from_millis(600)).await;
-        assert!(is_allowed(&limiter.check(&[prices(1)]).await));
+        assert!(is_allowed(&limiter.check(&caller(1), &[prices(1)]).await));
     }
     advance(60 * SECOND).await;
-    assert_eq!(remaining(&limiter.check(&[prices(0)]).await), [100]);
+    assert_eq!(remaining(&limiter.check(&caller(1), &[prices(0)]).await), [100]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_wait_is_exact_to_the_nanosecond_where_the_limit_does_not_divide_the_window() {
     let limiter = limiter();
-    let demand = |cost| [demand(1, "Query.price", 7, SECOND, cost)];
-    assert!(is_allowed(&limiter.check(&demand(7)).await));
-    let told = wait(&limiter.check(&demand(3)).await);
+    let demand = |cost| [demand("Query.price", 7, SECOND, cost)];
+    assert!(is_allowed(&limiter.check(&caller(1), &demand(7)).await));
+    let told = wait(&limiter.check(&caller(1), &demand(3)).await);
     assert_eq!(told, Duration::from_nanos(428_571_429));
     advance(told.saturating_sub(NANOSECOND)).await;
-    assert_eq!(wait(&limiter.check(&demand(3)).await), NANOSECOND);
+    assert_eq!(wait(&limiter.check(&caller(1), &demand(3)).await), NANOSECOND);
     advance(NANOSECOND).await;
-    assert!(is_allowed(&limiter.check(&demand(3)).await));
+    assert!(is_allowed(&limiter.check(&caller(1), &demand(3)).await));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_check_charges_nothing() {
     let limiter = limiter();
-    let wide = |cost| demand(1, "Query.wide", 10, SECOND, cost);
-    let narrow = |cost| demand(1, "Query.narrow", 2, SECOND, cost);
-    let Decision::Refused { standing, states, retry_after } = limiter.check(&[wide(1), narrow(3), wide(9)]).await
+    let wide = |cost| demand("Query.wide", 10, SECOND, cost);
+    let narrow = |cost| demand("Query.narrow", 2, SECOND, cost);
+    let Decision::Refused { standing, states, retry_after } =
+        limiter.check(&caller(1), &[wide(1), narrow(3), wide(9)]).await
     else {
         panic!("3 of 2 were admitted");
     };
     assert_eq!((&*standing.name, standing.quota, standing.window, standing.remaining), ("Query.narrow", 2, SECOND, 2));
     assert_eq!(states.len(), 2);
     assert_eq!(retry_after, SECOND);
-    let decision = limiter.check(&[wide(10), narrow(2)]).await;
+    let decision = limiter.check(&caller(1), &[wide(10), narrow(2)]).await;
     assert!(is_allowed(&decision));
     assert_eq!(remaining(&decision), [0, 0]);
 }
@@ -104,24 +108,24 @@ async fn a_refused_check_charges_nothing() {
 #[tokio::test(start_paused = true)]
 async fn the_wait_of_a_check_is_the_longest_of_its_demands() {
     let limiter = limiter();
-    let quick = |cost| demand(1, "Query.quick", 10, SECOND, cost);
-    let slow = |cost| demand(1, "Query.slow", 10, 60 * SECOND, cost);
-    assert!(is_allowed(&limiter.check(&[quick(10), slow(10)]).await));
-    let refused = limiter.check(&[quick(1), slow(1)]).await;
+    let quick = |cost| demand("Query.quick", 10, SECOND, cost);
+    let slow = |cost| demand("Query.slow", 10, 60 * SECOND, cost);
+    assert!(is_allowed(&limiter.check(&caller(1), &[quick(10), slow(10)]).await));
+    let refused = limiter.check(&caller(1), &[quick(1), slow(1)]).await;
     assert_eq!(wait(&refused), 6 * SECOND);
     advance(6 * SECOND).await;
-    assert!(is_allowed(&limiter.check(&[quick(1), slow(1)]).await));
+    assert!(is_allowed(&limiter.check(&caller(1), &[quick(1), slow(1)]).await));
 }
 
 #[tokio::test(start_paused = true)]
 async fn demands_on_one_account_are_added_up() {
     let limiter = limiter();
-    let decision = limiter.check(&[prices(60), prices(41)]).await;
+    let decision = limiter.check(&caller(1), &[prices(60), prices(41)]).await;
     assert!(!is_allowed(&decision));
-    let decision = limiter.check(&[prices(60), prices(40)]).await;
+    let decision = limiter.check(&caller(1), &[prices(60), prices(40)]).await;
     assert!(is_allowed(&decision));
     assert_eq!(remaining(&decision), [0]);
-    let huge = limiter.check(&[prices(u32::MAX), prices(u32::MAX), prices(2)]).await;
+    let huge = limiter.check(&caller(1), &[prices(u32::MAX), prices(u32::MAX), prices(2)]).await;
     assert!(!is_allowed(&huge));
 }
 
@@ -129,7 +133,7 @@ async fn demands_on_one_account_are_added_up() {
 async fn more_than_the_limit_is_never_admitted_and_says_so() {
     let limiter = limiter();
     for _ in 0..3 {
-        let Decision::Refused { standing, retry_after, .. } = limiter.check(&[prices(101)]).await else {
+        let Decision::Refused { standing, retry_after, .. } = limiter.check(&caller(1), &[prices(101)]).await else {
             panic!("101 of 100 were admitted");
         };
         assert_eq!((standing.quota, standing.remaining, standing.reset), (100, 100, Duration::ZERO));
@@ -141,9 +145,9 @@ async fn more_than_the_limit_is_never_admitted_and_says_so() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_asked_for_nothing() {
     let limiter = limiter();
-    assert_eq!(limiter.check(&[]).await, Decision::Allowed { states: Vec::new() });
-    assert!(is_allowed(&limiter.check(&[prices(100)]).await));
-    let decision = limiter.check(&[prices(0)]).await;
+    assert_eq!(limiter.check(&caller(1), &[]).await, Decision::Allowed { states: Vec::new() });
+    assert!(is_allowed(&limiter.check(&caller(1), &[prices(100)]).await));
+    let decision = limiter.check(&caller(1), &[prices(0)]).await;
     assert!(is_allowed(&decision));
     assert_eq!(remaining(&decision), [0]);
 }
@@ -151,23 +155,23 @@ async fn nothing_is_asked_for_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_of_zero_closes_and_a_window_of_zero_opens() {
     let limiter = limiter();
-    let closed = limiter.check(&[demand(1, "Query.closed", 0, 60 * SECOND, 1)]).await;
+    let closed = limiter.check(&caller(1), &[demand("Query.closed", 0, 60 * SECOND, 1)]).await;
     assert_eq!((wait(&closed), remaining(&closed)), (60 * SECOND, vec![0]));
     for _ in 0..10 {
-        let open = limiter.check(&[demand(1, "Query.open", 3, Duration::ZERO, 3)]).await;
+        let open = limiter.check(&caller(1), &[demand("Query.open", 3, Duration::ZERO, 3)]).await;
         assert_eq!((is_allowed(&open), remaining(&open)), (true, vec![3]));
     }
-    assert!(!is_allowed(&limiter.check(&[demand(1, "Query.open", 3, Duration::ZERO, 4)]).await));
+    assert!(!is_allowed(&limiter.check(&caller(1), &[demand("Query.open", 3, Duration::ZERO, 4)]).await));
 }
 
 #[tokio::test(start_paused = true)]
 async fn callers_and_policies_do_not_touch_one_another() {
     let limiter = limiter();
-    assert!(is_allowed(&limiter.check(&[demand(1, "Query.price", 1, SECOND, 1)]).await));
-    assert!(!is_allowed(&limiter.check(&[demand(1, "Query.price", 1, SECOND, 1)]).await));
-    assert!(is_allowed(&limiter.check(&[demand(2, "Query.price", 1, SECOND, 1)]).await));
-    assert!(is_allowed(&limiter.check(&[demand(1, "Query.prices", 1, SECOND, 1)]).await));
-    assert!(is_allowed(&limiter.check(&[demand(1, "Query.price", 2, SECOND, 1)]).await));
+    assert!(is_allowed(&limiter.check(&caller(1), &[demand("Query.price", 1, SECOND, 1)]).await));
+    assert!(!is_allowed(&limiter.check(&caller(1), &[demand("Query.price", 1, SECOND, 1)]).await));
+    assert!(is_allowed(&limiter.check(&caller(2), &[demand("Query.price", 1, SECOND, 1)]).await));
+    assert!(is_allowed(&limiter.check(&caller(1), &[demand("Query.prices", 1, SECOND, 1)]).await));
+    assert!(is_allowed(&limiter.check(&caller(1), &[demand("Query.price", 2, SECOND, 1)]).await));
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,21 +179,21 @@ async fn an_override_replaces_the_limit_of_the_schema() {
     let to = LimitOverride { policy: "Query.cryptoPrices".into(), limit: 2, window_seconds: 10 };
     let config = LimitsConfig { overrides: vec![to], ..LimitsConfig::defaults() };
     let limiter = Limiter::new(Clock::stepped_from(DateTime::UNIX_EPOCH), &config);
-    let decision = limiter.check(&[prices(2), demand(1, "Query.price", 7, SECOND, 1)]).await;
+    let decision = limiter.check(&caller(1), &[prices(2), demand("Query.price", 7, SECOND, 1)]).await;
     let told: Vec<_> = states(&decision).iter().map(|standing| (standing.quota, standing.window)).collect();
     assert_eq!(told, [(2, 10 * SECOND), (7, SECOND)]);
-    assert_eq!(wait(&limiter.check(&[prices(1)]).await), 5 * SECOND);
+    assert_eq!(wait(&limiter.check(&caller(1), &[prices(1)]).await), 5 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_most_extreme_policies_do_not_overflow() {
     let limiter = limiter();
     for (limit, window) in [(u32::MAX, Duration::MAX), (1, Duration::MAX), (u32::MAX, NANOSECOND)] {
-        let spend = [demand(1, "Query.extreme", limit, window, limit)];
-        assert!(is_allowed(&limiter.check(&spend).await));
-        assert_eq!(wait(&limiter.check(&spend).await), window);
+        let spend = [demand("Query.extreme", limit, window, limit)];
+        assert!(is_allowed(&limiter.check(&caller(1), &spend).await));
+        assert_eq!(wait(&limiter.check(&caller(1), &spend).await), window);
         advance(1_000 * SECOND).await;
-        limiter.check(&spend).await;
+        limiter.check(&caller(1), &spend).await;
     }
 }
 
@@ -200,9 +204,9 @@ fn callers_at_the_same_time_share_the_limit_exactly() {
         let callers: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
-                    let demand = [demand(1, "Query.price", 1_000, 1_000_000 * SECOND, 1)];
+                    let demand = [demand("Query.price", 1_000, 1_000_000 * SECOND, 1)];
                     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-                    let ask = || is_allowed(&runtime.block_on(limiter.check(&demand)));
+                    let ask = || is_allowed(&runtime.block_on(limiter.check(&caller(1), &demand)));
                     (0..1_000).filter(|_| ask()).count()
                 })
             })
@@ -251,7 +255,7 @@ proptest! {
                 advance(pause).await;
                 bucket.level = bucket.capacity.min(bucket.level + pause.as_nanos() * u128::from(limit));
                 let price = window.as_nanos() * u128::from(cost);
-                let decision = limiter.check(&[demand(1, "p", limit, window, cost)]).await;
+                let decision = limiter.check(&caller(1), &[demand("p", limit, window, cost)]).await;
                 assert_eq!(is_allowed(&decision), price <= bucket.level);
                 if is_allowed(&decision) {
                     bucket.level -= price;
@@ -272,7 +276,7 @@ proptest! {
             for Step { pause, cost } in steps {
                 advance(pause).await;
                 elapsed += pause;
-                if is_allowed(&limiter.check(&[demand(1, "p", limit, window, cost)]).await) {
+                if is_allowed(&limiter.check(&caller(1), &[demand("p", limit, window, cost)]).await) {
                     admitted.push((elapsed, cost));
                 }
             }
@@ -293,15 +297,15 @@ proptest! {
             let limiter = limiter();
             for Step { pause, cost } in steps {
                 advance(pause).await;
-                let ask = [demand(1, "p", limit, window, cost.min(limit))];
-                let told = wait(&limiter.check(&ask).await);
+                let ask = [demand("p", limit, window, cost.min(limit))];
+                let told = wait(&limiter.check(&caller(1), &ask).await);
                 if told.is_zero() {
                     continue;
                 }
                 advance(told.saturating_sub(NANOSECOND)).await;
-                assert_eq!(wait(&limiter.check(&ask).await), NANOSECOND);
+                assert_eq!(wait(&limiter.check(&caller(1), &ask).await), NANOSECOND);
                 advance(NANOSECOND).await;
-                assert!(is_allowed(&limiter.check(&ask).await));
+                assert!(is_allowed(&limiter.check(&caller(1), &ask).await));
             }
         });
     }
