@@ -7,19 +7,27 @@
 
 mod aggregate;
 mod catalogue;
+mod cursor;
 mod demand;
 mod desk;
 mod error;
 mod feed;
+mod leadership;
+mod lease;
 mod panel;
 mod price;
 mod prices;
 pub mod sources;
 #[cfg(test)]
 mod tests;
+mod updates;
 
 pub use catalogue::{Catalogue, Coin, Listing};
+pub use cursor::{Cursor, InvalidCursor};
 pub use desk::{PriceCache, price_tag};
 pub use error::PriceError;
-pub use price::{Confidence, Currency, Price, PriceUpdate, Quorum, RejectReason, SourcePrice};
-pub use prices::{PriceParts, PriceUpdates, Prices};
+pub use leadership::Leadership;
+pub use lease::Lease;
+pub use price::{Confidence, Currency, Price, PriceUpdate, Quorum, RejectReason, SourcePrice, Stamp};
+pub use prices::{PriceParts, Prices};
+pub use updates::{PriceTick, PriceUpdates};

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{AssetId, Decimal, Timestamp},
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// The currency an amount is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Currency {
     /// United States dollar.
     Usd,
@@ -25,7 +26,7 @@ impl fmt::Display for Currency {
 }
 
 /// What one coin is worth, agreed on by several sources.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Price {
     /// The coin.
     pub coin: AssetId,
@@ -54,6 +55,12 @@ impl Price {
         (now - self.as_of).max(TimeDelta::zero())
     }
 
+    /// Whether there is nothing to tell to somebody who knows the other one.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.amount == other.amount && self.stale == other.stale
+    }
+
     /// The same price, flagged stale.
     #[must_use]
     pub fn into_stale(self) -> Self {
@@ -62,7 +69,7 @@ impl Price {
 }
 
 /// A range around a price, in its currency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confidence {
     /// The lower end; never negative.
     pub low: Decimal,
@@ -71,7 +78,7 @@ pub struct Confidence {
 }
 
 /// How many sources stand behind a price.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quorum {
     /// Sources whose quote was accepted.
     pub used: usize,
@@ -90,10 +97,10 @@ impl Quorum {
 }
 
 /// One source's part in a price.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourcePrice {
     /// The source's name, as in the configuration.
-    pub source: &'static str,
+    pub source: Arc<str>,
     /// What it quoted, if it quoted anything.
     pub price: Option<Decimal>,
     /// When it observed that.
@@ -115,7 +122,7 @@ impl SourcePrice {
 }
 
 /// Why a source did not count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RejectReason {
     /// The source does not list the coin, so it was not asked.
     Unsupported,
@@ -187,14 +194,39 @@ impl From<&CallError> for RejectReason {
 }
 
 /// A price changed, or became stale, or recovered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PriceUpdate {
     /// The price now.
     pub price: Arc<Price>,
-    /// The amount of the tick before, if this feed published one.
+    /// The amount of the tick before, if whoever published this one knew it.
     pub previous: Option<Decimal>,
     /// When the tick was published.
     pub published_at: Timestamp,
-    /// Grows with every tick of this process; the numbers between two ticks of a coin went to other coins.
+    /// Its place among all ticks.
+    pub stamp: Stamp,
+    /// Nothing changed: it is told once more to those who have not heard it.
+    pub repeated: bool,
+}
+
+/// The order of ticks, over all coins and nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Grows whenever another node takes over the feed; 0 where there is only one.
+    pub term: u64,
+    /// Grows with every tick of a term; the numbers between two ticks of a coin went to other coins.
     pub sequence: u64,
+    /// Grows with every tick that a node publishes while it is cut off. Such ticks come after what the node last heard of
+    /// the leader, and before whatever the leader tells next, however many they are.
+    pub apart: u64,
+}
+
+impl Stamp {
+    /// The one after this, in `term` or a later one, or beside the leader.
+    pub(super) fn next(self, term: Option<u64>) -> Self {
+        match term {
+            None => Self { apart: self.apart + 1, ..self },
+            Some(term) if term > self.term => Self { term, sequence: 1, apart: 0 },
+            Some(_) => Self { sequence: self.sequence + 1, apart: 0, ..self },
+        }
+    }
 }

@@ -1,26 +1,20 @@
 //! The way in: prices now, and prices as they change.
 
-use std::{
-    collections::HashMap,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures_util::{Stream, StreamExt, stream::BoxStream, stream::SelectAll};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Catalogue, Price, PriceError, PriceUpdate,
-    demand::{Demand, Interest},
+    Catalogue, Cursor, Leadership, Price, PriceError, PriceUpdates,
+    demand::Demand,
     desk::{Desk, PriceCache},
-    feed::{Feed, topic},
+    feed::Feed,
     panel::Panel,
     sources::Source,
+    updates::{Listener, topics},
 };
 use crate::{
-    bus::{Bus, Delivered},
+    bus::Bus,
     cache::{Hit, Lookup, Tags},
     config::MarketConfig,
     model::{AssetId, Clock, Timestamp},
@@ -38,6 +32,8 @@ pub struct PriceParts {
     pub tags: Tags,
     /// Where ticks are published.
     pub bus: Bus,
+    /// Which of several nodes feeds.
+    pub leadership: Leadership,
     /// The time.
     pub clock: Clock,
     /// Keeps the feed's task and the calls that nobody waits for any more.
@@ -59,19 +55,21 @@ impl Prices {
     /// Opens the market and starts its feed. Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(parts: PriceParts, config: &MarketConfig) -> Self {
-        let PriceParts { sources, catalogue, cache, tags, bus, clock, tasks, stop } = parts;
+        let PriceParts { sources, catalogue, cache, tags, bus, leadership, clock, tasks, stop } = parts;
         let desk = Arc::new(Desk {
             panel: Panel::new(sources, config, clock.clone(), tasks.clone(), stop.clone()),
             catalogue,
             cache,
+            tags,
             rules: config.into(),
             fresh_for: Duration::from_secs(config.fresh_seconds),
             stale_for: Duration::from_secs(config.stale_seconds),
-            clock,
+            clock: clock.clone(),
         });
         let demand = Arc::new(Demand::new(config.feed_max_coins));
         let interval = Duration::from_millis(config.feed_interval_ms);
-        let feed = Feed::new(Arc::clone(&desk), Arc::clone(&demand), tags, bus.clone(), interval);
+        let standing = leadership.start(Arc::clone(&demand), bus.clone(), clock, &tasks, stop.clone());
+        let feed = Feed::new(Arc::clone(&desk), Arc::clone(&demand), bus.clone(), standing, interval);
         tasks.spawn(feed.run(stop.clone()));
         Self { desk, demand, bus, stop }
     }
@@ -118,26 +116,23 @@ impl Prices {
         refused.map_or(Ok(()), Err)
     }
 
-    /// The coins' prices from now on: the last published tick of each at once, then one per change.
+    /// The coins' prices as they change: from the cursor's places on, for coins that have one, every update that was
+    /// missed, or one that says that there is a gap; for the others the last tick at once, if it is news; then one
+    /// per change.
     ///
     /// Coins that no source knows never tick: ask [`Self::check_known`] first to tell the caller. A slow reader sees the
-    /// newest tick of each coin and misses those in between. Dropping the stream ends the demand for its coins; it
-    /// ends by itself when the server stops.
+    /// newest tick of each coin and misses those in between, but none that were missed before it resumed. Dropping the
+    /// stream ends the demand for its coins; it ends by itself when the server stops.
     ///
     /// # Errors
     /// [`PriceError::FeedFull`] when the coins would exceed what the feed may watch.
-    pub fn updates(&self, coins: Vec<AssetId>) -> Result<PriceUpdates, PriceError> {
+    pub fn updates(&self, coins: Vec<AssetId>, after: Cursor) -> Result<PriceUpdates, PriceError> {
         let coins = distinct(coins);
         // Before joining, as the first tick may be published at once.
-        let ticks: SelectAll<_> = coins.iter().map(|coin| self.bus.subscribe(&topic(coin))).collect();
+        let topics = topics(&self.bus, &coins, &after);
         let interest = self.demand.join(coins)?;
-        let ticks = ticks
-            .filter_map(async |delivered| match delivered {
-                Delivered::Message(update) => Some(update),
-                Delivered::Missed(_) => None,
-            })
-            .take_until(self.stop.clone().cancelled_owned());
-        Ok(PriceUpdates { _interest: interest, ticks: ticks.boxed() })
+        let listener = Listener::new(Arc::clone(&self.desk), Arc::clone(&self.demand), after);
+        Ok(PriceUpdates::new(interest, topics, listener, self.stop.clone()))
     }
 
     fn answer(&self, coin: &AssetId, lookup: Result<Lookup<Arc<Price>>, PriceError>) -> Result<Arc<Price>, PriceError> {
@@ -155,52 +150,4 @@ fn distinct(mut coins: Vec<AssetId>) -> Vec<AssetId> {
     coins.sort_unstable();
     coins.dedup();
     coins
-}
-
-/// Ticks of the coins that were asked for.
-pub struct PriceUpdates {
-    // Before the ticks: whoever finds a coin watched must find its last tick still on the topic.
-    _interest: Interest,
-    ticks: BoxStream<'static, PriceUpdate>,
-}
-
-impl Stream for PriceUpdates {
-    type Item = PriceUpdate;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<PriceUpdate>> {
-        self.ticks.as_mut().poll_next(context)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use futures_util::stream;
-
-    use super::*;
-
-    /// Notes how many coins are watched at the moment when it goes.
-    struct Witness {
-        demand: Arc<Demand>,
-        watched: Arc<AtomicUsize>,
-    }
-
-    impl Drop for Witness {
-        fn drop(&mut self) {
-            self.watched.store(self.demand.len(), Ordering::Relaxed);
-        }
-    }
-
-    /// In the other order a reader who joins in between finds the coin watched and told, but its last tick gone, and
-    /// hears nothing until the price changes.
-    #[test]
-    fn a_coin_is_no_longer_watched_when_its_last_tick_goes() {
-        let (demand, watched) = (Arc::new(Demand::new(1)), Arc::new(AtomicUsize::new(usize::MAX)));
-        let witness = Witness { demand: Arc::clone(&demand), watched: Arc::clone(&watched) };
-        let ticks = stream::pending::<PriceUpdate>().inspect(move |_| drop(Arc::clone(&witness.watched))).boxed();
-        let interest = demand.join(vec![AssetId::new("bitcoin").unwrap()]).unwrap();
-        drop(PriceUpdates { _interest: interest, ticks });
-        assert_eq!(watched.load(Ordering::Relaxed), 0);
-    }
 }

@@ -10,7 +10,7 @@ use crate::{
     bus::Bus,
     cache::{Cache, Tags},
     config::{CacheConfig, ResilienceConfig},
-    market::{Price, PriceError, PriceParts, Prices, RejectReason, sources},
+    market::{Leadership, Price, PriceError, PriceParts, Prices, RejectReason, sources},
     model::{AssetId, Chance, Decimal},
     resilience::{BreakerState, Outbound, Upstreams},
 };
@@ -45,7 +45,8 @@ async fn open(change: impl FnOnce(&mut MarketConfig)) -> Sandbox {
         catalogue: Catalogue::embedded(),
         cache: Cache::new("prices", (&CacheConfig::defaults()).into(), &tags, clock.clone(), Chance::seeded(2)),
         tags,
-        bus: Bus::new(),
+        bus: Bus::new(clock.clone(), Chance::seeded(3)),
+        leadership: Leadership::Alone,
         clock,
         tasks: TaskTracker::new(),
         stop: stop.clone(),
@@ -88,8 +89,8 @@ impl Sandbox {
     }
 }
 
-fn reasons(price: &Price) -> HashMap<&'static str, Option<RejectReason>> {
-    price.sources.iter().map(|source| (source.source, source.reject_reason)).collect()
+fn reasons(price: &Price) -> HashMap<&str, Option<RejectReason>> {
+    price.sources.iter().map(|source| (&*source.source, source.reject_reason)).collect()
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::{
 pub(super) fn provenance(vote: &Vote, now: Timestamp) -> SourcePrice {
     let Seat { name, weight, simulated, .. } = vote.seat;
     let silent = |reason| SourcePrice {
-        source: name,
+        source: name.into(),
         price: None,
         observed_at: None,
         weight,

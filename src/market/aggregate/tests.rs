@@ -300,7 +300,7 @@ proptest! {
         let essence = |votes: &[Vote]| match weigh_up(votes, last.as_ref()) {
             Verdict::Priced(price) => {
                 let mut sources = price.sources;
-                sources.sort_by_key(|source| source.source);
+                sources.sort_by(|a, b| a.source.cmp(&b.source));
                 Ok((price.amount, price.confidence, price.as_of, price.stale, price.quorum, sources))
             }
             Verdict::Failed(error, _) => Err(Some(error)),

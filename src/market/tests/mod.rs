@@ -2,6 +2,7 @@
 
 mod feed;
 mod lookups;
+mod updates;
 
 use std::{
     collections::HashMap,
@@ -17,7 +18,7 @@ use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Catalogue, Coin, Price, PriceError, PriceParts, Prices, RejectReason,
+    Catalogue, Coin, Leadership, Price, PriceError, PriceParts, Prices, RejectReason,
     sources::{Observation, PriceSource, Source},
 };
 use crate::{
@@ -144,7 +145,8 @@ impl Market {
             max_age: Duration::from_mins(1),
             simulated: true,
         });
-        let (bus, tasks, stop) = (Bus::new(), TaskTracker::new(), CancellationToken::new());
+        let (bus, tasks, stop) =
+            (Bus::new(clock.clone(), Chance::seeded(7)), TaskTracker::new(), CancellationToken::new());
         let tags = Tags::new();
         let settings = CacheSettings { jitter: 0.0, early_refresh_beta: 0.0, ..(&CacheConfig::defaults()).into() };
         let cache = Cache::new("prices", settings, &tags, clock.clone(), Chance::seeded(1));
@@ -154,6 +156,7 @@ impl Market {
             cache: cache.clone(),
             tags: tags.clone(),
             bus: bus.clone(),
+            leadership: Leadership::Alone,
             clock,
             tasks: tasks.clone(),
             stop: stop.clone(),
