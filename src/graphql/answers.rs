@@ -3,9 +3,10 @@
 //! Looked at after admission, so that a kept answer is as protected as a fresh one. Identical operations that arrive
 //! together run once. What may not be kept is handed to everybody who waited for it, and then forgotten.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use async_graphql::{Variables, parser::types::OperationType};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
@@ -16,7 +17,7 @@ use super::{
     plan::Plan,
 };
 use crate::{
-    cache::{Cache, CacheValue, LoadLost, Loaded, Lookup},
+    cache::{Cache, CacheKey, CacheValue, LoadLost, Loaded, Lookup},
     model::{Clock, Principal, Timestamp},
 };
 
@@ -44,6 +45,12 @@ pub type AnswerKey = [u8; 32];
 /// An answer that may be given again.
 #[derive(Debug, Clone)]
 pub struct Kept(Arc<Executed>);
+
+impl CacheKey for AnswerKey {
+    fn shared_name(&self) -> Cow<'_, str> {
+        Cow::Owned(BASE64.encode(self))
+    }
+}
 
 impl CacheValue for Kept {
     fn weight(&self) -> u32 {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::loaders::Loaders;
 use crate::{
-    cache::Tag,
+    cache::{Tag, Tags},
     market::Prices,
     model::{Clock, Principal},
     resilience::Upstreams,
@@ -23,6 +23,8 @@ pub struct Services {
     pub prices: Prices,
     /// The upstreams and their breakers.
     pub upstreams: Upstreams,
+    /// What cached values can be invalidated by.
+    pub tags: Tags,
     /// Time.
     pub clock: Clock,
     /// Most coins in one argument.
@@ -40,7 +42,16 @@ struct Inner {
     max_age: AtomicU32,
     coins: AtomicUsize,
     tags: Mutex<Vec<Tag>>,
-    topic: Mutex<Option<Arc<str>>>,
+    standing: Mutex<Standing>,
+}
+
+/// What an event is to those who are slow to read it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The topic whose earlier events it supersedes, so that only the newest is needed. None: nobody may skip it.
+    pub(crate) supersedes: Option<Arc<str>>,
+    /// It belongs to a stream that goes on from a position which the caller named.
+    pub(crate) resumed: bool,
 }
 
 impl Scope {
@@ -51,7 +62,7 @@ impl Scope {
             max_age: AtomicU32::new(u32::MAX),
             coins: AtomicUsize::new(0),
             tags: Mutex::default(),
-            topic: Mutex::default(),
+            standing: Mutex::default(),
         }))
     }
 
@@ -91,14 +102,14 @@ impl Scope {
         std::mem::take(&mut self.0.tags.lock())
     }
 
-    /// The event being delivered supersedes earlier ones of the same topic: a slow reader needs only the newest.
-    pub(crate) fn supersede(&self, topic: Arc<str>) {
-        *self.0.topic.lock() = Some(topic);
+    /// Says what the event being delivered is to those who are slow to read it; without this, nobody may skip it.
+    pub(crate) fn stand(&self, standing: Standing) {
+        *self.0.standing.lock() = standing;
     }
 
-    /// Takes the topic of the event just resolved.
-    pub(crate) fn take_topic(&self) -> Option<Arc<str>> {
-        self.0.topic.lock().take()
+    /// Takes the standing of the event just resolved.
+    pub(crate) fn take_standing(&self) -> Standing {
+        std::mem::take(&mut self.0.standing.lock())
     }
 }
 

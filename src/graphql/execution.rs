@@ -1,6 +1,6 @@
 //! Running a planned operation.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use async_graphql::{Request, Response, ServerError, Value, Variables, parser::types::OperationType};
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use futures_util::{FutureExt, Stream, StreamExt};
 
 use super::{
     ErrorCode, RequestId,
-    context::{Scope, Services},
+    context::{Scope, Services, Standing},
     error::{Refusal, complete_body, partial_body},
     loaders::Loaders,
     plan::{CachePolicy, Plan},
@@ -81,18 +81,18 @@ impl Executor {
         }
     }
 
-    /// Starts a subscription. Each item is one event's response and the topic whose earlier events it supersedes.
+    /// Starts a subscription. Each item is one event's response, and what it is to slow readers.
     pub(crate) fn subscribe(
         &self,
         plan: &Plan,
         variables: Variables,
         principal: Option<&Principal>,
-    ) -> impl Stream<Item = (Response, Option<Arc<str>>)> + Send + use<> {
+    ) -> impl Stream<Item = (Response, Standing)> + Send + use<> {
         let scope = self.scope(plan, principal);
         let mut events = self.schema.execute_stream(request(plan, variables, &scope));
         async_stream::stream! {
             while let Some(response) = scope.loaders().turns().drive(events.next()).await {
-                yield (response, scope.take_topic());
+                yield (response, scope.take_standing());
             }
         }
     }

@@ -53,8 +53,10 @@ pub enum GatewayError {
     #[error(transparent)]
     TrustedDocuments(#[from] TrustedDocumentsError),
     /// A limit is overridden that no field has.
-    #[error("limits.overrides = {policy}: expected a field with @rateLimit, such as {example}")]
+    #[error("{setting} = {policy}: expected a field with @rateLimit, such as {example}")]
     UnknownLimit {
+        /// The setting.
+        setting: &'static str,
         /// The field as given.
         policy: String,
         /// A field that has one.
@@ -186,10 +188,12 @@ impl Gateway {
 /// An override that meets no field would leave the limit as it is, and nobody would notice.
 fn check_overrides(limits: &LimitsConfig, index: &SchemaIndex) -> Result<(), GatewayError> {
     let limited = index.limited();
-    for replaced in &limits.overrides {
-        if !limited.iter().any(|coordinate| **coordinate == *replaced.policy) {
+    let replaced = limits.overrides.iter().map(|to| ("limits.overrides", &to.policy));
+    let excepted = limits.on_outage_overrides.iter().map(|to| ("limits.on_outage_overrides", &to.policy));
+    for (setting, policy) in replaced.chain(excepted) {
+        if !limited.iter().any(|coordinate| **coordinate == **policy) {
             let example = limited.into_iter().next().unwrap_or_default();
-            return Err(GatewayError::UnknownLimit { policy: replaced.policy.clone(), example });
+            return Err(GatewayError::UnknownLimit { setting, policy: policy.clone(), example });
         }
     }
     Ok(())

@@ -6,6 +6,7 @@
 
 mod admission;
 mod answers;
+mod caches;
 mod context;
 mod directives;
 mod error;

@@ -3,6 +3,7 @@
 use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
 
 use super::{
+    caches::CachesMutation,
     context::Services,
     market::{MarketQuery, MarketSubscription},
     plan::{StopAfterValidation, Validator},
@@ -15,7 +16,7 @@ pub(crate) struct Query(MarketQuery, UpstreamsQuery);
 
 /// What can be changed.
 #[derive(MergedObject, Default)]
-pub(crate) struct Mutation(UpstreamsMutation);
+pub(crate) struct Mutation(CachesMutation, UpstreamsMutation);
 
 /// What can be followed.
 #[derive(MergedSubscription, Default)]

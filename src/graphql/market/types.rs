@@ -13,7 +13,7 @@ use crate::{
         rows::Rows,
         scalars::{DateTime, Decimal, int},
     },
-    market::{self, Currency, SourcePrice},
+    market::{self, Currency, PriceTick, SourcePrice},
 };
 
 pub(crate) struct Price(Arc<market::Price>);
@@ -140,7 +140,7 @@ pub(crate) struct PriceSource(SourcePrice);
 impl PriceSource {
     /// The source, such as `coingecko`.
     async fn name(&self) -> &str {
-        self.0.source
+        &self.0.source
     }
 
     /// What it quoted; null when it quoted nothing.
@@ -219,28 +219,40 @@ pub(crate) enum PriceRejectReason {
     Saturated,
 }
 
-pub(crate) struct PriceUpdate(pub(crate) market::PriceUpdate);
+pub(crate) struct PriceUpdate(pub(crate) PriceTick);
 
 /// A change of a coin's price.
 #[Object(directive = Inherit::apply())]
 impl PriceUpdate {
     /// The id of the coin.
     async fn coin(&self) -> &str {
-        self.0.price.coin.as_str()
+        self.0.update.price.coin.as_str()
     }
 
     /// The price now.
     async fn price(&self) -> Price {
-        Price::new(Arc::clone(&self.0.price))
+        Price::new(Arc::clone(&self.0.update.price))
     }
 
-    /// The amount of the tick before; null for the first tick of a coin.
+    /// The amount of the tick before; null for the first tick of a coin, and for the first after the feed has moved to
+    /// another node that did not know it.
     async fn previous_amount(&self) -> Option<Decimal> {
-        self.0.previous.map(Decimal)
+        self.0.update.previous.map(Decimal)
     }
 
     /// When the tick was published.
     async fn published_at(&self) -> DateTime {
-        DateTime(self.0.published_at)
+        DateTime(self.0.update.published_at)
+    }
+
+    /// Where this update stands among those of all coins of the subscription. Pass the last one as `after` to go on
+    /// where a connection was lost. It is not to be taken apart, and good for these coins only.
+    async fn cursor(&self) -> String {
+        self.0.cursor.encode()
+    }
+
+    /// Whether updates of this coin between `after` and this one are lost.
+    async fn gap(&self) -> bool {
+        self.0.gap
     }
 }
