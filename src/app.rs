@@ -1,5 +1,7 @@
 //! The wiring, read top to bottom: what is built, from what, in which order. Nothing else builds a service.
 
+use std::time::Duration;
+
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -9,11 +11,12 @@ use crate::{
     cache::{Cache, CacheSettings, Tags},
     config::Config,
     graphql::{Gateway, GatewayError, Services},
-    http::{self, Front, GraphiqlSettings, MetricsPage, Readiness},
+    http::{self, Front, GraphiqlSettings, MetricsPage, Part, Readiness},
     limits::Limiter,
-    market::{Catalogue, PriceParts, Prices, sources},
+    market::{Catalogue, Leadership, PriceParts, Prices, sources},
     model::{Chance, Clock},
     resilience::{Outbound, OutboundError, Upstreams},
+    store::{LinkState, Redis, RedisOpenError, RedisParts},
 };
 
 /// What the server is given from outside, apart from its configuration.
@@ -37,6 +40,9 @@ pub enum AppError {
     /// There is no outbound client.
     #[error(transparent)]
     Outbound(#[from] OutboundError),
+    /// Redis cannot be used; that it is away is no error.
+    #[error(transparent)]
+    Redis(#[from] RedisOpenError),
 }
 
 /// A server, ready to listen.
@@ -61,13 +67,16 @@ impl App {
         let upstreams = Upstreams::new(clock.clone(), chance.clone(), &config.resilience);
         let outbound = Outbound::new(&config.resilience.outbound, clock.clone())?;
 
-        // What is remembered, passed on and counted.
-        let tags = Tags::new();
+        // What nodes share, or what this one keeps to itself.
+        let readiness = Readiness::new();
+        let background =
+            RedisParts { clock: clock.clone(), chance: chance.clone(), tasks: tasks.clone(), stop: stop.clone() };
+        let Shared { tags, bus, limiter, leadership } = Shared::open(config, &background, &readiness)?;
+
+        // What is remembered.
         let prices_kept = Cache::new("prices", (&config.cache).into(), &tags, clock.clone(), chance.clone());
         let answers = CacheSettings::exact(config.graphql.response_cache_bytes);
-        let answers_kept = Cache::new("answers", answers, &tags, clock.clone(), chance.clone());
-        let bus = Bus::new();
-        let limiter = Limiter::new(clock.clone(), &config.limits);
+        let answers_kept = Cache::new("answers", answers, &tags, clock.clone(), chance);
 
         // Who is asking.
         let authenticator = Authenticator::new(&config.auth, clock.clone(), &upstreams, outbound.clone());
@@ -78,8 +87,9 @@ impl App {
                 sources: sources::build(&config.market, &upstreams, &outbound, &clock),
                 catalogue: Catalogue::embedded(),
                 cache: prices_kept,
-                tags,
+                tags: tags.clone(),
                 bus,
+                leadership,
                 clock: clock.clone(),
                 tasks: tasks.clone(),
                 stop: stop.clone(),
@@ -88,14 +98,15 @@ impl App {
         );
 
         // Where it is asked.
-        let services = Services { prices, upstreams, clock: clock.clone(), max_coins: config.graphql.max_coins };
+        let max_coins = config.graphql.max_coins;
+        let services = Services { prices, upstreams, tags, clock: clock.clone(), max_coins };
         let gateway = Gateway::new(&config.graphql, &config.limits, services, limiter, answers_kept)?;
         let front = Front {
             gateway,
             authenticator,
             config: config.http.clone(),
             metrics,
-            readiness: Readiness::new(),
+            readiness,
             graphiql,
             clock,
             shutdown: shutdown.clone(),
@@ -117,5 +128,53 @@ impl App {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+/// What nodes share: through Redis where there is one, within this process where there is none.
+struct Shared {
+    tags: Tags,
+    bus: Bus,
+    limiter: Limiter,
+    leadership: Leadership,
+}
+
+impl Shared {
+    fn open(config: &Config, background: &RedisParts, readiness: &Readiness) -> Result<Self, AppError> {
+        let RedisParts { clock, chance, tasks, stop } = background.clone();
+        if config.redis.url.is_none() {
+            tracing::info!("no redis.url: this node shares nothing with others");
+            return Ok(Self {
+                tags: Tags::new(),
+                bus: Bus::new(clock.clone(), chance),
+                limiter: Limiter::new(clock, &config.limits),
+                leadership: Leadership::Alone,
+            });
+        }
+        let redis = Redis::open(&config.redis, background)?;
+        tracing::info!(node = %redis.node(), cluster = redis.is_cluster(), "this node shares through Redis");
+        tasks.spawn(stop.clone().run_until_cancelled_owned(report(redis.clone(), readiness.part("redis", false))));
+        Ok(Self {
+            tags: Tags::shared_by(&redis, &config.cache, background),
+            limiter: Limiter::shared(clock.clone(), &config.limits, redis.clone()),
+            leadership: Leadership::shared(&redis),
+            bus: Bus::shared(redis, clock, chance, tasks, stop),
+        })
+    }
+}
+
+/// Tells `/ready` about Redis. The server is ready without it: every room has a way of its own to go on.
+async fn report(redis: Redis, part: Part) {
+    let mut link = redis.link();
+    loop {
+        match *link.borrow_and_update() {
+            LinkState::Up => part.ready(),
+            LinkState::Down => part.not_ready(&redis.trouble()),
+        }
+        // A link that is down may be so for another reason by now.
+        let waiting = tokio::time::timeout(Duration::from_secs(1), link.changed());
+        if let Ok(Err(_closed)) = waiting.await {
+            return;
+        }
     }
 }
