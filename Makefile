@@ -49,11 +49,12 @@ config-reference: ## Regenerate docs/configuration.md
 	scripts/regenerate.sh docs/configuration.md cargo run -q $(CARGO_FLAGS) -- config --format markdown --defaults
 
 bench: ## Run the benchmarks, each beside its reference
-	scripts/install-test-tools.sh wrk
+	scripts/install-test-tools.sh wrk redis-server redis-benchmark node npm
+	scripts/npm-install.sh benches/peers
 	cargo bench $(CARGO_FLAGS) $(ARGS)
 
-soak: ## Run the long variants of the randomised tests
-	cargo test --release --lib $(CARGO_FLAGS) -- --ignored --nocapture soak
+soak: tools ## Run the long variants of the randomised tests, and the long outages
+	cargo test --release --lib --test it $(CARGO_FLAGS) -- --ignored --nocapture soak
 
 # The steps of test, lint and check, in case only one is wanted.
 

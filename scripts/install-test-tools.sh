@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes sure that the tools which the tests and benchmarks need, and cargo does not bring, are there.
 #
-#   scripts/install-test-tools.sh            what `make test` needs: node, npm, a Chromium
-#   scripts/install-test-tools.sh wrk        what `make bench` needs besides
+#   scripts/install-test-tools.sh                      what `make test` needs: node, npm, a Chromium, Redis
+#   scripts/install-test-tools.sh wrk redis-server …   what `make bench` needs besides
 #
 # On Debian as root it installs what is missing. Anywhere else it changes nothing, says what to install and fails.
 set -euo pipefail
@@ -13,7 +13,7 @@ oldest_node=20.19.0
 main() {
     local wanted=("$@") packages=() tool
     if [ $# -eq 0 ]; then
-        wanted=(node npm chromium)
+        wanted=(node npm chromium redis-server redis-cli)
     fi
     for tool in "${wanted[@]}"; do
         has "$tool" || packages+=("$(package_of "$tool")")
@@ -49,6 +49,7 @@ on_path() {
 package_of() {
     case $1 in
     node) echo nodejs ;;
+    redis-cli | redis-benchmark) echo redis-tools ;;
     *) echo "$1" ;;
     esac
 }

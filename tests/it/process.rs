@@ -121,6 +121,11 @@ async fn what_cannot_be_served_stops_the_start() {
         (&["serve", "--set", "http.lisen=x"], "http.listen"),
         (&["sandbox", "--set", "market.min_sources=0"], "market.min_sources"),
         (&["sandbox", "--listen", "127.0.0.1:0", "--set", "limits.overrides=Query.nothing=5/60"], "Query.nothing"),
+        (
+            &["sandbox", "--listen", "127.0.0.1:0", "--set", "limits.on_outage_overrides=Query.nothing=open"],
+            "limits.on_outage_overrides = Query.nothing",
+        ),
+        (&["sandbox", "--listen", "127.0.0.1:0", "--set", "redis.url=http://secret@host"], "redis.url = [redacted]"),
         (&["sandbox", "--listen", "nowhere"], "nowhere"),
         (&["serve", "--config", "/no/such/file.toml"], "/no/such/file.toml"),
     ] {

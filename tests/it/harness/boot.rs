@@ -1,6 +1,12 @@
 //! How a test server is put together. The only place of the harness that knows `app.rs`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use tidegate::{
     app::{App, Parts},
@@ -12,6 +18,9 @@ use tidegate::{
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+
+/// Nodes are told apart by chance.
+static NEXT_SEED: AtomicU64 = AtomicU64::new(1);
 
 /// The defaults, as the sandbox changes them, with limits out of the way of tests that do not look at them.
 pub(crate) fn config() -> Config {
@@ -43,7 +52,7 @@ pub(crate) async fn boot(mut config: Config) -> Booted {
     let address = listener.local_addr().expect("a bound listener has an address");
     let parts = Parts {
         clock,
-        chance: Chance::seeded(1),
+        chance: Chance::seeded(NEXT_SEED.fetch_add(1, Ordering::Relaxed)),
         metrics: MetricsPage::Prometheus(Arc::new(move || metrics.render())),
         graphiql: GraphiqlSettings {
             tokens: vec![DevelopmentToken { label: "USER alice".into(), token: Secret::from("development-token") }],

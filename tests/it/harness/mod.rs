@@ -4,7 +4,12 @@
 
 mod actor;
 mod boot;
+mod cluster;
+mod ports;
+mod proxy;
+mod redis;
 mod socket;
+mod tls;
 mod wire;
 
 use std::{net::SocketAddr, time::Duration};
@@ -15,12 +20,18 @@ use tidegate::{
     model::{Clock, Role},
     sandbox::StandIns,
 };
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use actor::{Actor, Reply, send};
 use boot::Booted;
-pub(crate) use socket::{Heard, subscribe};
+pub(crate) use cluster::RedisCluster;
+pub(crate) use proxy::Proxy;
+pub(crate) use redis::RedisServer;
+pub(crate) use socket::{Heard, Socket, subscribe};
 pub(crate) use wire::{Wire, frame};
 
 /// Longer than anything here takes; a test that waits this long has failed.
@@ -30,6 +41,16 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const TYPENAME: &str = "{ __typename }";
 /// A subscription that ticks, for callers with the role USER.
 pub(crate) const TICKS: &str = r#"subscription { priceUpdates(coins: ["bitcoin"]) { coin price { amount asOf } } }"#;
+
+/// Waits for a condition that is looked at again and again.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let holding = async {
+        while !holds().await {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, holding).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
 
 /// A running server.
 pub(crate) struct TestApp {
@@ -111,6 +132,19 @@ impl Builder {
     pub(crate) fn config(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
         self
+    }
+
+    /// Shares what nodes share through this Redis.
+    pub(crate) fn redis(self, url: &str) -> Self {
+        self.config(|config| config.redis.url = Some(url.into()))
+    }
+
+    /// Shares what nodes share through this cluster.
+    pub(crate) fn cluster(self, cluster: &RedisCluster) -> Self {
+        self.redis(&cluster.url()).config(|config| {
+            config.redis.cluster = true;
+            config.redis.cluster_seeds = cluster.seeds();
+        })
     }
 
     pub(crate) async fn start(self) -> TestApp {
