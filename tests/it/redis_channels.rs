@@ -416,7 +416,7 @@ async fn twenty_slots_come_back_after_an_outage_of_all_nodes() {
 }
 
 #[tokio::test]
-#[ignore = "takes more than a minute"]
+#[ignore = "make soak"]
 async fn soak_twenty_slots_come_back_after_an_outage_of_a_minute() {
     outage_of_all_nodes(Duration::from_mins(1)).await;
 }
