@@ -40,23 +40,29 @@ impl<K, V> Default for Fetched<K, V> {
 }
 
 impl<K: CacheKey, V: CacheValue, E> Core<K, V, E> {
+    /// Whether this cache has others to share with.
+    fn has_others(&self) -> bool {
+        self.settings.shared && V::SCHEMA.is_some() && !self.tags.shared().remote.is_none()
+    }
+
     /// Whether values of this cache may travel now.
     pub(super) fn is_shared(&self) -> bool {
-        let shared = self.settings.shared && V::SCHEMA.is_some();
-        if !shared || self.tags.shared().remote.is_none() {
-            return false;
-        }
-        let live = self.tags.shared().mirror.is_live();
-        if !live {
+        self.has_others() && self.tags.shared().mirror.is_live()
+    }
+
+    /// The same for somebody who would read or write now; counts what is not done because this node is blind.
+    fn may_cross(&self) -> bool {
+        let may = self.is_shared();
+        if !may && self.has_others() {
             self.meters.shared.skipped();
         }
-        live
+        may
     }
 
     /// What the shared tier has of these keys, or will have when another node's load is over.
     pub(super) async fn fetch(&self, ticket: &Ticket, keys: &[K]) -> Fetched<K, V> {
         let mut fetched = Fetched::default();
-        if !self.is_shared() {
+        if !self.may_cross() {
             return fetched;
         }
         let mut missing = keys.iter().map(|key| (key.clone(), self.shared_name(key))).collect();
@@ -155,7 +161,7 @@ impl<K: CacheKey, V: CacheValue, E> Core<K, V, E> {
 
     /// Writes what was loaded to the shared tier, as far as it may be believed there.
     pub(super) async fn publish(&self, ticket: &Ticket, loaded: Vec<(K, Arc<Entry<V>>)>) {
-        if loaded.is_empty() || !self.is_shared() {
+        if loaded.is_empty() || !self.may_cross() {
             return;
         }
         let Ok(_permit) = self.tags.shared().writes.try_acquire() else {

@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use crate::model::stable_hash;
+
 /// A place in the tables of revocations.
 pub(super) type Slot = u16;
 
@@ -41,10 +43,7 @@ pub(super) fn of_everything() -> Range<Slot> {
 }
 
 fn place(among: &Range<Slot>, parts: &[&[u8]]) -> Slot {
-    let hash = parts.iter().copied().flatten().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        // FNV-1a, 64 bits.
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = stable_hash(parts.iter().copied().flatten());
     // Its low bits alone mix badly.
     let folded = hash ^ (hash >> 32);
     let size = u64::from(among.end - among.start);

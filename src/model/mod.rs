@@ -7,10 +7,12 @@ mod amount;
 mod asset;
 mod chance;
 mod clock;
+mod hash;
 mod principal;
 
 pub use amount::{AmountError, Decimal, parse_decimal};
 pub use asset::{AssetId, InvalidAssetId};
 pub use chance::Chance;
 pub use clock::{Clock, Instant, Timestamp};
+pub use hash::stable_hash;
 pub use principal::{Principal, Role, UnknownRole};

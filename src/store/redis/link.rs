@@ -19,6 +19,9 @@ use tokio::sync::{Notify, watch};
 use super::{Lua, NodeId, RedisError, RedisParts, cluster::Cluster, heartbeat::Heart, target::Target};
 use crate::model::{Chance, Clock, Instant};
 
+/// Time between two attempts to connect, which doubles from one bound to the other.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The least time between two heartbeats, whatever lanes suspect.
 const BETWEEN_BEATS: Duration = Duration::from_millis(50);
 
@@ -75,8 +78,8 @@ pub(super) struct Link {
     generation: AtomicU64,
     nodes: AtomicU32,
     state: watch::Sender<LinkState>,
-    /// Why the link is down, in words.
-    trouble: RwLock<String>,
+    /// Why the link is down, in words; `None` while it is up, and before the first attempt.
+    trouble: RwLock<Option<String>>,
     /// A lane saw the connection fail.
     suspected: Notify,
 }
@@ -97,7 +100,7 @@ impl Link {
             generation: AtomicU64::new(0),
             nodes: AtomicU32::new(1),
             state: watch::Sender::new(LinkState::Down),
-            trouble: RwLock::new("not connected yet".to_owned()),
+            trouble: RwLock::default(),
             suspected: Notify::new(),
         });
         gauge!("tidegate_redis_up").set(0.0);
@@ -121,7 +124,7 @@ impl Link {
 
     /// Why the link is down.
     pub(super) fn trouble(&self) -> String {
-        self.trouble.read().clone()
+        self.trouble.read().clone().unwrap_or_else(|| "not connected yet".to_owned())
     }
 
     /// The connection, if there is one, and its number.
@@ -142,9 +145,7 @@ impl Link {
 
     /// Connects, and again, for ever.
     async fn keep(self: Arc<Self>, heart: Heart, chance: Chance) {
-        const SHORTEST: Duration = Duration::from_millis(50);
-        const LONGEST: Duration = Duration::from_secs(1);
-        let mut pause = SHORTEST;
+        let mut pause = SHORTEST_PAUSE;
         loop {
             let trouble = match self.connect().await {
                 Ok(connection) => {
@@ -157,7 +158,7 @@ impl Link {
             *self.current.write() = None;
             self.turn_down(&trouble);
             tokio::time::sleep(chance.spread(pause, 0.5)).await;
-            pause = (pause * 2).min(LONGEST);
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -179,7 +180,7 @@ impl Link {
             match last {
                 Ok(nodes) => {
                     misses = 0;
-                    *pause = Duration::from_millis(50);
+                    *pause = SHORTEST_PAUSE;
                     self.nodes.store(nodes.unwrap_or_else(|| self.nodes()).max(1), Ordering::Relaxed);
                     if self.current.read().is_none() {
                         *self.current.write() = Some(connection.clone());
@@ -212,17 +213,14 @@ impl Link {
 
     fn turn_up(&self) {
         if self.state.send_if_modified(|state| std::mem::replace(state, LinkState::Up) == LinkState::Down) {
-            self.trouble.write().clear();
+            *self.trouble.write() = None;
             gauge!("tidegate_redis_up").set(1.0);
             tracing::info!(cluster = self.is_cluster(), "redis is up");
         }
     }
 
     fn turn_down(&self, error: &RedisError) {
-        let mut trouble = self.trouble.write();
-        let first = trouble.is_empty() || *trouble == "not connected yet";
-        *trouble = error.to_string();
-        drop(trouble);
+        let first = self.trouble.write().replace(error.to_string()).is_none();
         self.state.send_if_modified(|state| std::mem::replace(state, LinkState::Down) == LinkState::Up);
         if first {
             gauge!("tidegate_redis_up").set(0.0);

@@ -2,20 +2,19 @@
 
 use std::sync::LazyLock;
 
+use crate::model::stable_hash;
+
 /// How many partitions topics are spread over. The same on every node and for ever: it decides where things are.
 pub const PARTITIONS: u16 = 32;
 
 /// How many slots a cluster has.
 pub(super) const SLOTS: u16 = 16_384;
 
-/// The partition of a name: a hash that no node and no version computes differently (FNV-1a, 64 bits).
+/// The partition of a name, which no node and no version computes differently.
 #[must_use]
 pub fn partition_of(name: &str) -> u16 {
-    let hash = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     #[expect(clippy::cast_possible_truncation, reason = "a remainder is below its divisor")]
-    let partition = (hash % u64::from(PARTITIONS)) as u16;
+    let partition = (stable_hash(name.as_bytes()) % u64::from(PARTITIONS)) as u16;
     partition
 }
 

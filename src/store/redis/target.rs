@@ -53,12 +53,12 @@ impl Target {
         &self.seeds
     }
 
-    /// Connects to the single server; `config` says what to do with pushes.
+    /// Connects to the single server.
     pub(super) async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
         self.connect_to(&self.seeds[0], self.connection_config()).await
     }
 
-    /// Connects to one server, single or of the cluster.
+    /// Connects to one server, single or of the cluster; `config` says what to do with pushes.
     pub(super) async fn connect_to(
         &self,
         address: &Address,
