@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -10,13 +11,14 @@ use crate::{
     bus::Bus,
     cache::{Cache, CacheSettings, Tags},
     config::Config,
+    events::{Events, Projector, Upcasters},
     graphql::{Gateway, GatewayError, Services},
     http::{self, Front, GraphiqlSettings, MetricsPage, Part, Readiness},
     limits::Limiter,
     market::{Catalogue, Leadership, PriceParts, Prices, sources},
     model::{Chance, Clock},
     resilience::{Outbound, OutboundError, Upstreams},
-    store::{LinkState, Redis, RedisOpenError, RedisParts},
+    store::{DatabaseOpenError, DatabaseState, LinkState, Redis, RedisOpenError, RedisParts, StoreParts, Stores},
 };
 
 /// What the server is given from outside, apart from its configuration.
@@ -40,6 +42,9 @@ pub enum AppError {
     /// There is no outbound client.
     #[error(transparent)]
     Outbound(#[from] OutboundError),
+    /// The database cannot be used; that a PostgreSQL is away is no error.
+    #[error(transparent)]
+    Database(#[from] DatabaseOpenError),
     /// Redis cannot be used; that it is away is no error.
     #[error(transparent)]
     Redis(#[from] RedisOpenError),
@@ -55,11 +60,11 @@ pub struct App {
 }
 
 impl App {
-    /// Builds the server. Must be called inside a tokio runtime.
+    /// Builds the server.
     ///
     /// # Errors
     /// A configuration that passed its own checks and still cannot work, such as an unreadable file.
-    pub fn build(config: &Config, parts: Parts) -> Result<Self, AppError> {
+    pub async fn build(config: &Config, parts: Parts) -> Result<Self, AppError> {
         let Parts { clock, chance, metrics, graphiql } = parts;
         let (tasks, stop, shutdown) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
 
@@ -67,8 +72,13 @@ impl App {
         let upstreams = Upstreams::new(clock.clone(), chance.clone(), &config.resilience);
         let outbound = Outbound::new(&config.resilience.outbound, clock.clone())?;
 
-        // What nodes share, or what this one keeps to itself.
+        // What must not be lost.
         let readiness = Readiness::new();
+        let background = StoreParts { clock: clock.clone(), tasks: tasks.clone(), stop: stop.clone() };
+        let kept = Kept::open(config, &background).await?;
+        kept.start(&background, readiness.part("database", true));
+
+        // What nodes share, or what this one keeps to itself.
         let background =
             RedisParts { clock: clock.clone(), chance: chance.clone(), tasks: tasks.clone(), stop: stop.clone() };
         let Shared { tags, bus, limiter, leadership } = Shared::open(config, &background, &readiness)?;
@@ -131,6 +141,42 @@ impl App {
     }
 }
 
+/// What must not be lost, and what is made of it. Commands open it without a server around it.
+pub struct Kept {
+    /// Where it is kept.
+    pub stores: Stores,
+    /// What happened.
+    pub events: Events,
+    /// What was made of that.
+    pub projector: Projector,
+}
+
+impl Kept {
+    /// Opens the database. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// A database that cannot be used; that a PostgreSQL is away is no error.
+    pub async fn open(config: &Config, parts: &StoreParts) -> Result<Self, AppError> {
+        let clock = parts.clock.clone();
+        let stores = Stores::open(&config.database, parts).await?;
+        let retention = TimeDelta::hours(config.database.idempotency_hours.into());
+        // Every node reads the log itself, so nothing of it travels on the bus that nodes share.
+        let own_bus = Bus::new(clock.clone(), Chance::from_entropy());
+        let events = Events::new(stores.log.clone(), Upcasters::default(), own_bus, clock, retention);
+        let projector = Projector::new(events.clone(), stores.index.clone(), Vec::new());
+        Ok(Self { stores, events, projector })
+    }
+
+    /// Starts what works in the background, and tells `part` how the database is.
+    fn start(&self, parts: &StoreParts, part: Part) {
+        let StoreParts { tasks, stop, .. } = parts;
+        let watched = report_database(self.stores.clone(), part);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(watched));
+        self.events.start(tasks, stop);
+        self.projector.start(tasks, stop);
+    }
+}
+
 /// What nodes share: through Redis where there is one, within this process where there is none.
 struct Shared {
     tags: Tags,
@@ -160,6 +206,20 @@ impl Shared {
             leadership: Leadership::shared(&redis),
             bus: Bus::shared(redis, clock, chance, tasks, stop),
         })
+    }
+}
+
+/// Tells `/ready` about the database. Without it nothing can be changed, so the server is not ready.
+async fn report_database(stores: Stores, part: Part) {
+    let mut state = stores.state();
+    loop {
+        match &*state.borrow_and_update() {
+            DatabaseState::Up => part.ready(),
+            DatabaseState::Down(error) => part.not_ready(&error.to_string()),
+        }
+        if state.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub mod bus;
 pub mod cache;
 pub mod limits;
 
+pub mod events;
+
 pub mod auth;
 
 pub mod market;

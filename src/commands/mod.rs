@@ -5,6 +5,8 @@
 //! `tests/it/config.rs` holds the printed forms to their promises.
 
 mod config;
+mod migrate;
+mod projections;
 mod sandbox;
 mod schema;
 mod serve;
@@ -35,6 +37,10 @@ enum Command {
     Serve(Listening),
     /// Serve with stand-ins for the upstreams, and print tokens and addresses to try: no network, no keys needed.
     Sandbox(Listening),
+    /// Bring the tables of the database up to date.
+    Migrate(migrate::MigrateArgs),
+    /// Look after what is made from the log of events.
+    Projections(projections::ProjectionsArgs),
     /// Print the schema.
     Schema,
     /// Print every setting with its value, its source and what it does.
@@ -53,6 +59,10 @@ struct Settings {
     /// Set one setting, as in `--set http.graphiql=true`; wins over environment and file.
     #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
+
+    /// Folder of the database's files; made if it is missing. Stands for `--set database.folder=DIR`.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 /// Settings of a command that listens.
@@ -107,6 +117,8 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Serve(args) => wait_for(serve::run(args)),
         Command::Sandbox(args) => wait_for(sandbox::run(args)),
+        Command::Migrate(args) => wait_for(migrate::run(args)),
+        Command::Projections(args) => wait_for(projections::run(args)),
         Command::Schema => schema::run(),
         Command::Config(args) => config::run(args),
         Command::Token(args) => token::run(args),
@@ -121,7 +133,8 @@ fn wait_for(command: impl Future<Output = Result<(), CommandError>>) -> Result<(
 
 impl Settings {
     fn sources(self) -> Sources {
-        Sources::of_process(self.config, self.set)
+        let folder = self.data.map(|folder| ("database.folder".to_owned(), folder.display().to_string()));
+        Sources::of_process(self.config, self.set.into_iter().chain(folder).collect())
     }
 
     fn load(self) -> Result<Loaded, CommandError> {

@@ -30,6 +30,10 @@ pub(super) async fn run(args: Listening) -> Result<(), CommandError> {
     ] {
         sources.presets.push((key.to_owned(), value.to_owned()));
     }
+    // Ends with the sandbox, and what is in it, too.
+    let scratch = tempfile::Builder::new().prefix("tidegate-sandbox-").tempdir();
+    let scratch = scratch.map_err(|error| CommandError::Failed(format!("cannot make a scratch folder: {error}")))?;
+    sources.presets.push(("database.folder".to_owned(), scratch.path().display().to_string()));
     let mut config = load(sources)?.config;
     let telemetry = init(&config.telemetry);
     log_panics();
@@ -41,7 +45,7 @@ pub(super) async fn run(args: Listening) -> Result<(), CommandError> {
     stand_ins.apply(&mut config.market);
     let tokens = tokens(&config.auth, &clock);
     let graphiql = GraphiqlSettings { tokens: tokens.clone(), ..GraphiqlSettings::default() };
-    let app = serve::build(&config, telemetry, graphiql)?;
+    let app = serve::build(&config, telemetry, graphiql).await?;
     print_tokens(&tokens, &stand_ins)?;
     if !config.http.listen.ip().is_loopback() {
         print("Everybody who reaches this address can take the ADMIN token above: it is on the GraphiQL page.\n")?;

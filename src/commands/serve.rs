@@ -23,7 +23,7 @@ pub(super) async fn run(args: Listening) -> Result<(), CommandError> {
     let telemetry = init(&loaded.config.telemetry);
     log_panics();
     let listener = listen(&loaded.config).await?;
-    let app = build(&loaded.config, telemetry, GraphiqlSettings::default())?;
+    let app = build(&loaded.config, telemetry, GraphiqlSettings::default()).await?;
     announce(&listener)?;
     until_told_to_stop(app, listener).await
 }
@@ -36,14 +36,18 @@ pub(super) async fn listen(config: &Config) -> Result<TcpListener, CommandError>
         .map_err(|error| CommandError::Failed(format!("cannot listen on {address}: {error}")))
 }
 
-pub(super) fn build(config: &Config, telemetry: Telemetry, graphiql: GraphiqlSettings) -> Result<App, CommandError> {
+pub(super) async fn build(
+    config: &Config,
+    telemetry: Telemetry,
+    graphiql: GraphiqlSettings,
+) -> Result<App, CommandError> {
     let metrics = if config.telemetry.metrics {
         MetricsPage::Prometheus(Arc::new(move || telemetry.render()))
     } else {
         MetricsPage::Off
     };
     let parts = Parts { clock: Clock::system(), chance: Chance::from_entropy(), metrics, graphiql };
-    App::build(config, parts).map_err(|error| CommandError::Failed(error.to_string()))
+    App::build(config, parts).await.map_err(|error| CommandError::Failed(error.to_string()))
 }
 
 /// Says where the server listens, in the one line that scripts look for.

@@ -7,6 +7,7 @@
 
 mod auth;
 mod cache;
+mod database;
 mod error;
 mod given;
 mod graphql;
@@ -26,6 +27,7 @@ mod telemetry;
 pub use self::redis::RedisConfig;
 pub use auth::{AuthConfig, DEVELOPMENT_SECRET, KeyAlgorithm};
 pub use cache::CacheConfig;
+pub use database::DatabaseConfig;
 pub use error::{Complaint, ConfigError, Origin};
 pub use graphql::GraphqlConfig;
 pub use http::{HttpConfig, WebSocketConfig};
@@ -63,6 +65,9 @@ pub struct Config {
     /// What nodes share.
     #[config(nested)]
     pub redis: RedisConfig,
+    /// State that must not be lost.
+    #[config(nested)]
+    pub database: DatabaseConfig,
     /// How upstreams are called.
     #[config(nested)]
     pub resilience: ResilienceConfig,
@@ -91,6 +96,7 @@ impl Config {
             self.limits.problems(),
             self.cache.problems(),
             self.redis.problems(),
+            self.database.problems(),
             self.resilience.problems(),
             self.market.problems(),
             self.telemetry.problems(),
@@ -101,7 +107,7 @@ impl Config {
     /// What `serve` refuses on top, and development allows.
     #[must_use]
     pub fn serve_problems(&self) -> Vec<Problem> {
-        self.auth.serve_problems()
+        [self.auth.serve_problems(), self.database.serve_problems()].concat()
     }
 }
 

@@ -8,6 +8,7 @@ mod asset;
 mod chance;
 mod clock;
 mod hash;
+mod origin;
 mod principal;
 
 pub use amount::{AmountError, Decimal, parse_decimal};
@@ -15,4 +16,5 @@ pub use asset::{AssetId, InvalidAssetId};
 pub use chance::Chance;
 pub use clock::{Clock, Instant, Timestamp};
 pub use hash::stable_hash;
+pub use origin::Origin;
 pub use principal::{Principal, Role, UnknownRole};

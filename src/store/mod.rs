@@ -1,11 +1,17 @@
-//! Connections to what keeps data for several nodes: Redis, so far.
+//! Connections to what keeps data: a database for what must not be lost, and Redis for what several nodes share.
 //!
 //! Owns how they are reached, how their loss is noticed and how they come back. It must never keep a caller longer than
-//! the deadline that the caller named, and knows nothing of what is stored. The next store is a folder beside `redis/`.
-//! `tests/it/redis_link.rs` and `redis_channels.rs` prove it against real servers.
+//! the deadline that was named, and knows nothing of what is stored. The next store is a folder beside these.
+//! `tests/it/redis_*.rs` and `database_*.rs` prove it against real servers.
 
+mod database;
 mod redis;
 
+pub(crate) use database::on;
+pub use database::{
+    Database, DatabaseError, DatabaseOpenError, DatabaseState, Either, Migrated, Reader, StoreParts, Stores,
+    Transaction,
+};
 pub use redis::{
     Heard, Lane, LinkState, Listening, Lua, NodeId, PARTITIONS, Redis, RedisError, RedisOpenError, RedisParts,
     partition_of,

@@ -18,6 +18,7 @@ mod cache_contract;
 mod cache_invalidate;
 mod cache_shared;
 mod config;
+mod events_log;
 mod graphql_admission;
 mod graphql_answers;
 mod graphql_live;

@@ -2,12 +2,14 @@
 
 use std::{
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use tempfile::TempDir;
 use tidegate::{
     app::{App, Parts},
     config::{Config, Secret},
@@ -29,6 +31,8 @@ pub(crate) fn config() -> Config {
     config.http.graphiql = true;
     config.graphql.introspection = true;
     config.resilience.outbound.allow_private_addresses = true;
+    // Stands for a scratch folder of the server's own.
+    config.database.folder = PathBuf::new();
     "off".clone_into(&mut config.telemetry.log_filter);
     config
 }
@@ -40,6 +44,8 @@ pub(crate) struct Booted {
     pub(crate) shutdown: CancellationToken,
     /// Ends when the server has drained.
     pub(crate) served: JoinHandle<()>,
+    /// Where its files are, unless the test has named a place.
+    pub(crate) scratch: Option<TempDir>,
 }
 
 /// Starts a server over stand-ins of its own.
@@ -59,7 +65,11 @@ pub(crate) async fn boot(mut config: Config) -> Booted {
             default_query: "{ __typename }".into(),
         },
     };
-    let app = App::build(&config, parts).expect("the configuration works");
+    let scratch = (config.database.folder == Path::new("")).then(|| TempDir::new().expect("a temporary folder"));
+    if let Some(scratch) = &scratch {
+        scratch.path().clone_into(&mut config.database.folder);
+    }
+    let app = App::build(&config, parts).await.expect("the configuration works");
     let shutdown = app.shutdown();
-    Booted { address, stand_ins, shutdown, served: tokio::spawn(app.serve(listener)) }
+    Booted { address, stand_ins, shutdown, served: tokio::spawn(app.serve(listener)), scratch }
 }

@@ -5,7 +5,9 @@
 mod actor;
 mod boot;
 mod cluster;
+mod databases;
 mod ports;
+mod postgres;
 mod proxy;
 mod redis;
 mod socket;
@@ -29,9 +31,12 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use actor::{Actor, Reply, send};
 use boot::Booted;
 pub(crate) use cluster::RedisCluster;
+pub(crate) use databases::FreshDatabase;
+pub(crate) use postgres::PostgresServer;
 pub(crate) use proxy::Proxy;
 pub(crate) use redis::RedisServer;
 pub(crate) use socket::{Heard, Socket, subscribe};
+use tempfile::TempDir;
 pub(crate) use wire::{Wire, frame};
 
 /// Longer than anything here takes; a test that waits this long has failed.
@@ -59,6 +64,8 @@ pub(crate) struct TestApp {
     /// The upstreams, with their switches for faults and their counts of calls.
     pub(crate) stand_ins: StandIns,
     served: JoinHandle<()>,
+    /// Goes with the server.
+    _scratch: Option<TempDir>,
     auth: AuthConfig,
     http: reqwest::Client,
 }
@@ -149,9 +156,9 @@ impl Builder {
 
     pub(crate) async fn start(self) -> TestApp {
         let auth = self.config.auth.clone();
-        let Booted { address, stand_ins, shutdown, served } = boot::boot(self.config).await;
+        let Booted { address, stand_ins, shutdown, served, scratch } = boot::boot(self.config).await;
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let http = http.build().expect("the client needs nothing from outside");
-        TestApp { address, shutdown, stand_ins, served, auth, http }
+        TestApp { address, shutdown, stand_ins, served, _scratch: scratch, auth, http }
     }
 }

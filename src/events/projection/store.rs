@@ -1,0 +1,75 @@
+//! The table of places up to which projections have read.
+
+use crate::{
+    events::LogPosition,
+    store::{Database, DatabaseError, Transaction, on},
+};
+
+/// A generation of a projection, and up to where it has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Checkpoint {
+    pub(super) generation: i64,
+    pub(super) active: bool,
+    pub(super) place: LogPosition,
+}
+
+/// The generations of a projection, locked. The first one is made where there is none.
+pub(super) async fn checkpoints(
+    index: &Database,
+    transaction: &mut Transaction,
+    name: &'static str,
+) -> Result<Vec<Checkpoint>, DatabaseError> {
+    const FIRST: &str = "INSERT INTO projections (name, generation, active, transaction_id, position) \
+        SELECT $1, 1, true, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM projections WHERE name = $1) \
+        ON CONFLICT (name, generation) DO NOTHING";
+    const FIND: &str = "SELECT generation, active, transaction_id, position FROM projections WHERE name = $1 \
+        ORDER BY generation";
+    const FIND_LOCKED: &str = "SELECT generation, active, transaction_id, position FROM projections WHERE name = $1 \
+        ORDER BY generation FOR UPDATE";
+    let made = on!(&mut *transaction, connection => {
+        sqlx::query(FIRST).bind(name).execute(&mut **connection).await.map(drop)
+    });
+    made.map_err(|error| index.failed(error))?;
+    // A writer of SQLite is alone anyway.
+    let find = if matches!(transaction, Transaction::Sqlite(_)) { FIND } else { FIND_LOCKED };
+    let rows: Result<Vec<(i64, bool, i64, i64)>, _> = on!(transaction, connection => {
+        sqlx::query_as(find).bind(name).fetch_all(&mut **connection).await
+    });
+    let rows = rows.map_err(|error| index.failed(error))?;
+    let checkpoint = |(generation, active, transaction, number)| Checkpoint {
+        generation,
+        active,
+        place: LogPosition { transaction, number },
+    };
+    Ok(rows.into_iter().map(checkpoint).collect())
+}
+
+pub(super) async fn put(
+    index: &Database,
+    transaction: &mut Transaction,
+    name: &'static str,
+    checkpoint: Checkpoint,
+) -> Result<(), DatabaseError> {
+    const PUT: &str = "INSERT INTO projections (name, generation, active, transaction_id, position) \
+        VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name, generation) DO UPDATE SET active = excluded.active, \
+        transaction_id = excluded.transaction_id, position = excluded.position";
+    let Checkpoint { generation, active, place } = checkpoint;
+    let put = on!(transaction, connection => {
+        let query = sqlx::query(PUT).bind(name).bind(generation).bind(active);
+        query.bind(place.transaction).bind(place.number).execute(&mut **connection).await.map(drop)
+    });
+    put.map_err(|error| index.failed(error))
+}
+
+pub(super) async fn delete(
+    index: &Database,
+    transaction: &mut Transaction,
+    name: &'static str,
+    generation: i64,
+) -> Result<(), DatabaseError> {
+    const DELETE: &str = "DELETE FROM projections WHERE name = $1 AND generation = $2";
+    let deleted = on!(transaction, connection => {
+        sqlx::query(DELETE).bind(name).bind(generation).execute(&mut **connection).await.map(drop)
+    });
+    deleted.map_err(|error| index.failed(error))
+}

@@ -1,0 +1,119 @@
+//! SQLite: one file a store, one writer, several readers.
+//!
+//! Everything that was committed has been synced. A file that is gone, or is another one than was opened, is not written:
+//! what was written to the old one would be lost with it.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use sqlx::{
+    ConnectOptions, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::DatabaseError;
+
+/// The pools of one file.
+#[derive(Debug)]
+pub(super) struct SqliteFile {
+    path: PathBuf,
+    options: SqliteConnectOptions,
+    readers: u32,
+    deadline: Duration,
+    opened: Mutex<Opened>,
+}
+
+/// The file as it was opened.
+#[derive(Debug, Clone)]
+struct Opened {
+    identity: Option<Identity>,
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+/// Which file is at the path: device and inode.
+type Identity = (u64, u64);
+
+impl SqliteFile {
+    /// Opens nothing yet.
+    pub(super) fn new(path: PathBuf, readers: u32, deadline: Duration) -> Self {
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A commit that was acknowledged survives the loss of power, too.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            // What was deleted is overwritten.
+            .pragma("secure_delete", "ON")
+            .busy_timeout(deadline);
+        let opened = Mutex::new(Opened::new(&options, readers, deadline, identity(&path)));
+        Self { path, options, readers, deadline, opened }
+    }
+
+    /// A connection of its own, for changes of the tables. Makes the file if it is missing.
+    pub(super) async fn unhurried(&self) -> Result<SqliteConnection, DatabaseError> {
+        let connection = self.options.clone().create_if_missing(true).connect().await?;
+        self.reopen_if_changed();
+        Ok(connection)
+    }
+
+    /// The pool of the one writer.
+    pub(super) fn writer(&self) -> Result<SqlitePool, DatabaseError> {
+        self.present().map(|opened| opened.writer)
+    }
+
+    /// The pool of the readers.
+    pub(super) fn readers(&self) -> Result<SqlitePool, DatabaseError> {
+        self.present().map(|opened| opened.readers)
+    }
+
+    /// Opens the file anew if another one has taken its place.
+    pub(super) fn reopen_if_changed(&self) {
+        let now = identity(&self.path);
+        let mut opened = self.opened.lock();
+        if now.is_some() && opened.identity != now {
+            *opened = Opened::new(&self.options, self.readers, self.deadline, now);
+        }
+    }
+
+    fn present(&self) -> Result<Opened, DatabaseError> {
+        let now = identity(&self.path);
+        let opened = self.opened.lock();
+        match now {
+            None => Err(DatabaseError::Unavailable("its file is gone".to_owned())),
+            Some(_) if opened.identity != now => {
+                Err(DatabaseError::Unavailable("its file was replaced and is being opened anew".to_owned()))
+            }
+            Some(_) => Ok(opened.clone()),
+        }
+    }
+}
+
+impl Opened {
+    fn new(options: &SqliteConnectOptions, readers: u32, deadline: Duration, identity: Option<Identity>) -> Self {
+        let pool = |most: u32| {
+            SqlitePoolOptions::new()
+                .max_connections(most)
+                .acquire_timeout(deadline)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                // There is no network between, and the file's presence is looked at before.
+                .test_before_acquire(false)
+        };
+        Self {
+            identity,
+            writer: pool(1).connect_lazy_with(options.clone()),
+            readers: pool(readers).connect_lazy_with(options.clone().read_only(false)),
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<Identity> {
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}

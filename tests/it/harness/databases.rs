@@ -1,0 +1,107 @@
+//! Both databases, so that one test body runs on each.
+
+use std::sync::{Arc, Weak};
+
+use tempfile::TempDir;
+use tidegate::{
+    config::DatabaseConfig,
+    model::Clock,
+    store::{Database, Reader, StoreParts, Stores, Transaction},
+};
+use tokio::sync::Mutex;
+
+use super::PostgresServer;
+
+/// A database that holds nothing yet.
+pub(crate) struct FreshDatabase {
+    pub(crate) name: &'static str,
+    pub(crate) config: DatabaseConfig,
+    /// Go with it.
+    _folder: TempDir,
+    server: Option<Arc<PostgresServer>>,
+}
+
+impl FreshDatabase {
+    /// Files in a folder of their own.
+    pub(crate) fn sqlite() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let mut config = DatabaseConfig::defaults();
+        folder.path().clone_into(&mut config.folder);
+        Self { name: "SQLite", config, _folder: folder, server: None }
+    }
+
+    /// On a server that tests share for as long as one of them needs it.
+    pub(crate) async fn postgres() -> Self {
+        static SHARED: Mutex<Weak<PostgresServer>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        let running = shared.upgrade();
+        let server = match running {
+            Some(server) => server,
+            None => Arc::new(PostgresServer::hasty().await),
+        };
+        *shared = Arc::downgrade(&server);
+        drop(shared);
+        Self::on(server)
+    }
+
+    /// On a server of its own, that can be broken.
+    pub(crate) async fn own_postgres() -> Self {
+        Self::on(Arc::new(PostgresServer::start().await))
+    }
+
+    fn on(server: Arc<PostgresServer>) -> Self {
+        let mut config = DatabaseConfig::defaults();
+        config.url = Some(server.fresh_database().as_str().into());
+        config.master_key = Some("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=".into());
+        let folder = TempDir::new().expect("a temporary folder");
+        folder.path().clone_into(&mut config.folder);
+        Self { name: "PostgreSQL", config, _folder: folder, server: Some(server) }
+    }
+
+    /// The server, where there is one.
+    pub(crate) fn server(&self) -> &PostgresServer {
+        self.server.as_ref().expect("this is SQLite")
+    }
+
+    pub(crate) async fn stores(&self) -> Stores {
+        Stores::open(&self.config, &StoreParts::alone(Clock::system())).await.expect("the database opens")
+    }
+}
+
+/// What tests do to the tables behind the server's back.
+impl FreshDatabase {
+    /// The numbers of one column of the log.
+    pub(crate) async fn rows(&self, stores: &Stores, sql: &'static str) -> Vec<i64> {
+        numbers(&stores.log, sql).await
+    }
+
+    /// The numbers of one column of the index.
+    pub(crate) async fn rows_of_index(&self, stores: &Stores, sql: &'static str) -> Vec<i64> {
+        numbers(&stores.index, sql).await
+    }
+
+    pub(crate) async fn execute(&self, stores: &Stores, sql: &'static str) {
+        execute(&stores.log, sql).await;
+    }
+
+    pub(crate) async fn execute_index(&self, stores: &Stores, sql: &'static str) {
+        execute(&stores.index, sql).await;
+    }
+}
+
+async fn numbers(store: &Database, sql: &'static str) -> Vec<i64> {
+    let rows: Vec<(i64,)> = match &mut store.read().await.expect("the database can be read") {
+        Reader::Sqlite(connection) => sqlx::query_as(sql).fetch_all(&mut **connection).await.expect("good SQL"),
+        Reader::Postgres(connection) => sqlx::query_as(sql).fetch_all(&mut **connection).await.expect("good SQL"),
+    };
+    rows.into_iter().map(|(number,)| number).collect()
+}
+
+async fn execute(store: &Database, sql: &'static str) {
+    let mut transaction = store.write().await.expect("the database can be written");
+    match &mut transaction {
+        Transaction::Sqlite(connection) => drop(sqlx::query(sql).execute(&mut **connection).await.expect("good SQL")),
+        Transaction::Postgres(connection) => drop(sqlx::query(sql).execute(&mut **connection).await.expect("good SQL")),
+    }
+    store.commit(transaction).await.expect("the database can be written");
+}

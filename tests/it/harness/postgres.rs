@@ -1,0 +1,209 @@
+//! A PostgreSQL server of the test's own: real processes on a free loopback port, gone with the value that stands for it.
+//!
+//! Waits on conditions (it answers, it is gone), never for a time. It refuses to run as root, so a test that is root
+//! starts it as another user.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::LazyLock,
+};
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+use super::{PATIENCE, ports::free_port, redis::POLL};
+
+const PASSWORD: &str = "tidegate";
+
+/// A running server, or one that was killed and can be started again on its port.
+pub(crate) struct PostgresServer {
+    port: u16,
+    folder: TempDir,
+    settings: Vec<String>,
+    postmaster: Mutex<Option<Child>>,
+    databases: Mutex<usize>,
+}
+
+/// A folder as `initdb` leaves it; made once, as that takes seconds.
+static TEMPLATE: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = scratch();
+    let password = folder.path().join("password");
+    fs::write(&password, PASSWORD).expect("a temporary folder takes files");
+    let data = folder.path().join("data");
+    let made = run(unprivileged("initdb")
+        .args(["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", "--username=tidegate"])
+        .arg(format!("--pwfile={}", password.display()))
+        .arg(format!("--pgdata={}", data.display())));
+    assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+    folder
+});
+
+impl PostgresServer {
+    /// A server with an empty database.
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// A server that does not wait for its disk, for tests that do not end it.
+    pub(crate) async fn hasty() -> Self {
+        Self::with(&["fsync=off"]).await
+    }
+
+    async fn with(settings: &[&str]) -> Self {
+        let folder = scratch();
+        let copied = run(unprivileged("cp").arg("-r").arg(TEMPLATE.path().join("data")).arg(folder.path()));
+        assert!(copied.status.success(), "cp: {}", String::from_utf8_lossy(&copied.stderr));
+        let settings = settings.iter().map(ToString::to_string).collect();
+        let server =
+            Self { port: free_port(), folder, settings, postmaster: Mutex::new(None), databases: Mutex::new(0) };
+        server.start_again().await;
+        server
+    }
+
+    /// Starts it on the same port over the same data.
+    pub(crate) async fn start_again(&self) {
+        let mut command = unprivileged("postgres");
+        command.arg("-D").arg(self.folder.path().join("data")).args(["-p", &self.port.to_string(), "-k", ""]);
+        for setting in ["listen_addresses=127.0.0.1", "max_connections=200", "shared_buffers=32MB"]
+            .into_iter()
+            .chain(self.settings.iter().map(String::as_str))
+        {
+            command.args(["-c", setting]);
+        }
+        let log = fs::File::options().create(true).append(true).open(self.folder.path().join("log"));
+        let log = log.expect("a temporary folder takes files");
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("postgres starts");
+        *self.postmaster.lock() = Some(child);
+        let answers = async {
+            while !self.psql("SELECT 1").status.success() {
+                sleep(POLL).await;
+            }
+        };
+        timeout(PATIENCE, answers).await.unwrap_or_else(|_| panic!("postgres does not answer: {}", self.log()));
+    }
+
+    /// Where its first database is.
+    pub(crate) fn url(&self) -> String {
+        self.url_of("postgres")
+    }
+
+    /// Another empty database of the same server.
+    pub(crate) fn fresh_database(&self) -> String {
+        let number = {
+            let mut databases = self.databases.lock();
+            *databases += 1;
+            *databases
+        };
+        let name = format!("fresh_{number}");
+        let made = self.psql(&format!("CREATE DATABASE {name}"));
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        self.url_of(&name)
+    }
+
+    /// Ends all its processes at once, as a loss of power would.
+    pub(crate) fn kill(&self) {
+        let Some(mut postmaster) = self.postmaster.lock().take() else { return };
+        signal("KILL", &self.processes(&postmaster));
+        let _ = postmaster.kill();
+        let _ = postmaster.wait();
+        // A dead postmaster leaves these; the next one would wait for whoever still holds the memory.
+        let _ = fs::remove_file(self.folder.path().join("data/postmaster.pid"));
+    }
+
+    /// Stops all its processes, so that it holds its connections and answers nothing.
+    pub(crate) fn pause(&self) {
+        self.signal_all("STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        self.signal_all("CONT");
+    }
+
+    /// Runs SQL in the first database.
+    pub(crate) fn psql(&self, sql: &str) -> Output {
+        run(Command::new(binary("psql"))
+            .args(["--no-psqlrc", "--tuples-only", "--no-align", "--dbname", &self.url(), "--command", sql])
+            .env("PGCONNECT_TIMEOUT", "5"))
+    }
+
+    fn url_of(&self, database: &str) -> String {
+        format!("postgres://tidegate:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    fn signal_all(&self, name: &str) {
+        if let Some(postmaster) = &*self.postmaster.lock() {
+            signal(name, &self.processes(postmaster));
+        }
+    }
+
+    /// The postmaster and its children.
+    fn processes(&self, postmaster: &Child) -> Vec<String> {
+        let id = postmaster.id().to_string();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        std::iter::once(id).chain(children.split_whitespace().map(str::to_owned)).collect()
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn signal(name: &str, processes: &[String]) {
+    // One that is gone already is no failure.
+    let _ = run(Command::new("kill").args(["-s", name]).args(processes));
+}
+
+/// A folder in which the unprivileged user may write.
+fn scratch() -> TempDir {
+    let folder = TempDir::new().expect("a temporary folder");
+    if let Some((user, group)) = other_user() {
+        std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).expect("root may give folders away");
+    }
+    folder
+}
+
+fn unprivileged(program: &str) -> Command {
+    let mut command = Command::new(binary(program));
+    command.current_dir("/");
+    if let Some((user, group)) = other_user() {
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+/// Whom to start the server as, where the test is root: the package's user, or nobody.
+fn other_user() -> Option<(u32, u32)> {
+    static USER: LazyLock<Option<(u32, u32)>> = LazyLock::new(|| {
+        let id = |arguments: &[&str]| {
+            let output = run(Command::new("id").args(arguments));
+            String::from_utf8_lossy(&output.stdout).trim().parse::<u32>().ok()
+        };
+        let is_root = id(&["-u"]) == Some(0);
+        let ids = |name: &str| Some((id(&["-u", name])?, id(&["-g", name])?));
+        is_root.then(|| ids("postgres").or_else(|| ids("nobody")).expect("there is a user besides root"))
+    });
+    *USER
+}
+
+/// On the path, or where Debian keeps it: the newest version.
+fn binary(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let number = |path: &Path| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()).unwrap_or_default();
+    let newest = versions.map(|entry| entry.path()).max_by_key(|path| number(path));
+    newest.map(|folder| folder.join("bin").join(name)).filter(|path| path.exists()).unwrap_or_else(|| name.into())
+}
+
+fn run(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
