@@ -10,6 +10,7 @@ use std::{
 const IMPORTS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("config", &["model"]),
+    ("secrets", &[]),
     ("telemetry", &["model", "config"]),
     ("resilience", &["model", "config"]),
     ("store", &["model", "config", "resilience"]),
@@ -31,6 +32,7 @@ const VOCABULARY: &[(&str, &[&str], &str)] = &[
     ("reqwest", &["resilience/outbound"], "Every outbound HTTP call goes through `resilience::Outbound`."),
     ("failsafe", &["resilience/"], "Only `resilience/` knows the breaker's library."),
     ("jsonwebtoken", &["auth/"], "Only `auth/` knows how tokens are signed."),
+    ("aws_lc_rs", &["secrets/"], "Only `secrets/` computes with keys."),
     ("redis::", &["store/", "*/redis.rs"], "Only `store/`, and a room's file `redis.rs`, speak to Redis."),
     ("std::env", &["config/"], "Only `config/` reads the environment."),
     ("Utc::now", &["model/clock.rs"], "The wall clock is read in `model/clock.rs`."),
