@@ -24,7 +24,7 @@ mod secret;
 mod telemetry;
 
 pub use self::redis::RedisConfig;
-pub use auth::{AuthConfig, DEVELOPMENT_SECRET, KeyAlgorithm};
+pub use auth::{AuthConfig, DEVELOPMENT_SECRET, KeyAlgorithm, SecondFactor};
 pub use cache::CacheConfig;
 pub use error::{Complaint, ConfigError, Origin};
 pub use graphql::GraphqlConfig;
