@@ -17,7 +17,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("cache", &["model", "config", "resilience", "store"]),
     ("bus", &["model", "config", "resilience", "store"]),
     ("limits", &["model", "config", "resilience", "store"]),
-    ("auth", &["model", "config", "resilience", "cache"]),
+    ("auth", &["model", "config", "secrets", "resilience", "cache"]),
     ("market", &["model", "config", "resilience", "store", "cache", "bus", "limits"]),
     ("graphql", &["model", "config", "resilience", "cache", "bus", "limits", "auth", "market"]),
     ("http", &["model", "config", "auth", "limits", "graphql", "telemetry"]),
