@@ -1,6 +1,6 @@
 //! The wiring, read top to bottom: what is built, from what, in which order. Nothing else builds a service.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
@@ -10,7 +10,7 @@ use crate::{
     auth::Authenticator,
     bus::Bus,
     cache::{Cache, CacheSettings, Tags},
-    config::Config,
+    config::{Config, DatabaseConfig},
     events::{Events, Projector, Upcasters},
     graphql::{Gateway, GatewayError, Services},
     http::{self, Front, GraphiqlSettings, MetricsPage, Part, Readiness},
@@ -18,6 +18,7 @@ use crate::{
     market::{Catalogue, Leadership, PriceParts, Prices, sources},
     model::{Chance, Clock},
     resilience::{Outbound, OutboundError, Upstreams},
+    secrets::{KeyError, MasterKey},
     store::{DatabaseOpenError, DatabaseState, LinkState, Redis, RedisOpenError, RedisParts, StoreParts, Stores},
 };
 
@@ -45,6 +46,9 @@ pub enum AppError {
     /// The database cannot be used; that a PostgreSQL is away is no error.
     #[error(transparent)]
     Database(#[from] DatabaseOpenError),
+    /// The master key cannot be had.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// Redis cannot be used; that it is away is no error.
     #[error(transparent)]
     Redis(#[from] RedisOpenError),
@@ -143,6 +147,8 @@ impl App {
 
 /// What must not be lost, and what is made of it. Commands open it without a server around it.
 pub struct Kept {
+    /// From which every key is derived that protects it.
+    pub master_key: MasterKey,
     /// Where it is kept.
     pub stores: Stores,
     /// What happened.
@@ -158,13 +164,14 @@ impl Kept {
     /// A database that cannot be used; that a PostgreSQL is away is no error.
     pub async fn open(config: &Config, parts: &StoreParts) -> Result<Self, AppError> {
         let clock = parts.clock.clone();
+        let master_key = master_key(&config.database)?;
         let stores = Stores::open(&config.database, parts).await?;
         let retention = TimeDelta::hours(config.database.idempotency_hours.into());
         // Every node reads the log itself, so nothing of it travels on the bus that nodes share.
         let own_bus = Bus::new(clock.clone(), Chance::from_entropy());
         let events = Events::new(stores.log.clone(), Upcasters::default(), own_bus, clock, retention);
         let projector = Projector::new(events.clone(), stores.index.clone(), Vec::new());
-        Ok(Self { stores, events, projector })
+        Ok(Self { master_key, stores, events, projector })
     }
 
     /// Starts what works in the background, and tells `part` how the database is.
@@ -175,6 +182,19 @@ impl Kept {
         self.events.start(tasks, stop);
         self.projector.start(tasks, stop);
     }
+}
+
+/// The configured key, or the one of the folder, which is made before anything that it protects.
+fn master_key(config: &DatabaseConfig) -> Result<MasterKey, AppError> {
+    if let Some(key) = &config.master_key {
+        return Ok(key.expose().parse()?);
+    }
+    let path = || config.folder.clone();
+    fs::create_dir_all(&config.folder).map_err(|source| DatabaseOpenError::Folder { path: path(), source })?;
+    let file = config.folder.join("tidegate.key");
+    // What is there was sealed with a key that was there: a new one would lose it without a word.
+    let was_here = config.folder.join("vault.db").exists();
+    Ok(if was_here { MasterKey::load(&file) } else { MasterKey::load_or_create(&file) }?)
 }
 
 /// What nodes share: through Redis where there is one, within this process where there is none.

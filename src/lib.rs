@@ -5,6 +5,7 @@
 pub mod model;
 
 pub mod config;
+pub mod secrets;
 pub mod telemetry;
 
 pub mod resilience;

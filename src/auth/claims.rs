@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta};
 use serde_json::{Map, Value};
 
-use super::AuthError;
+use super::{AuthError, factor::STEP_UP_AUDIENCE};
 use crate::{
     config::AuthConfig,
     model::{Principal, Role, Timestamp},
@@ -52,6 +52,10 @@ impl Expectations {
         if self.issuer.is_some() && claims.get("iss").and_then(Value::as_str) != self.issuer.as_deref() {
             return Err(AuthError::WrongIssuer);
         }
+        // A token made for one purpose is never good for another, whoever signed it.
+        if texts(claims.get("aud")).any(|audience| audience == STEP_UP_AUDIENCE) {
+            return Err(AuthError::WrongAudience);
+        }
         if let Some(audience) = &self.audience
             && !texts(claims.get("aud")).any(|text| text == audience)
         {
@@ -87,7 +91,7 @@ fn texts(claim: Option<&Value>) -> impl Iterator<Item = &str> {
 }
 
 /// A `NumericDate`: seconds since 1970, which may have a fraction (RFC 7519, 2). Fractions are cut off.
-fn time_claim(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, AuthError> {
+pub(super) fn time_claim(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, AuthError> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, and the range check below refuses that")]
     let seconds = value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64));

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::AuthError;
 
 /// Longer tokens are refused unread; real ones have one to two kilobytes.
-const LONGEST_TOKEN_BYTES: usize = 8 * 1_024;
+pub(super) const LONGEST_TOKEN_BYTES: usize = 8 * 1_024;
 
 /// A token whose header was read and whose signature was not yet checked.
 #[derive(Debug)]

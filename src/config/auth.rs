@@ -64,6 +64,15 @@ pub struct AuthConfig {
     /// Good tokens remembered, so that their signature is checked once, 0 to 1000000.
     #[config(env = "TIDEGATE_AUTH_TOKEN_CACHE_ENTRIES", default = 10_000)]
     pub token_cache_entries: u64,
+
+    /// Who must show a second factor before they may change what only `ADMIN` may: `off` nobody, `enrolled` those who
+    /// have enrolled one, `required` everybody, so that whoever has none is refused.
+    #[config(env = "TIDEGATE_AUTH_SECOND_FACTOR", default = "enrolled")]
+    pub second_factor: SecondFactor,
+
+    /// Seconds for which a second factor, once shown, need not be shown again, 60 to 3600.
+    #[config(env = "TIDEGATE_AUTH_STEP_UP_SECONDS", default = 300)]
+    pub step_up_seconds: u64,
 }
 
 /// A public-key signature algorithm.
@@ -74,6 +83,18 @@ pub enum KeyAlgorithm {
     Rs256,
     /// ECDSA on P-256 with SHA-256.
     Es256,
+}
+
+/// Who must show a second factor before they may change what only `ADMIN` may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecondFactor {
+    /// Nobody.
+    Off,
+    /// Those who have enrolled one.
+    Enrolled,
+    /// Everybody; whoever has not enrolled one is refused.
+    Required,
 }
 
 impl AuthConfig {
@@ -130,6 +151,12 @@ impl AuthConfig {
                 &self.token_cache_entries,
                 "0 to 1000000 tokens",
             ),
+            Problem::unless(
+                (60..=3_600).contains(&self.step_up_seconds),
+                "auth.step_up_seconds",
+                &self.step_up_seconds,
+                "60 to 3600 seconds",
+            ),
         ];
         checks.into_iter().flatten().collect()
     }
@@ -179,6 +206,17 @@ mod tests {
         config.secret = "hunter2".into();
         let shown = config.problems()[0].to_string();
         assert_eq!(shown, "auth.secret = [redacted]: expected at least 32 bytes");
+    }
+
+    #[test]
+    fn a_step_up_is_short() {
+        for (seconds, refused) in [(59, true), (60, false), (3_600, false), (3_601, true)] {
+            let mut config = AuthConfig::defaults();
+            config.step_up_seconds = seconds;
+            let shown: Vec<String> = config.problems().iter().map(ToString::to_string).collect();
+            let expected = format!("auth.step_up_seconds = {seconds}: expected 60 to 3600 seconds");
+            assert_eq!(shown, if refused { vec![expected] } else { vec![] });
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod secret;
 mod telemetry;
 
 pub use self::redis::RedisConfig;
-pub use auth::{AuthConfig, DEVELOPMENT_SECRET, KeyAlgorithm};
+pub use auth::{AuthConfig, DEVELOPMENT_SECRET, KeyAlgorithm, SecondFactor};
 pub use cache::CacheConfig;
 pub use database::DatabaseConfig;
 pub use error::{Complaint, ConfigError, Origin};

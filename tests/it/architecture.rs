@@ -10,6 +10,7 @@ use std::{
 const IMPORTS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("config", &["model"]),
+    ("secrets", &[]),
     ("telemetry", &["model", "config"]),
     ("resilience", &["model", "config"]),
     ("store", &["model", "config", "resilience"]),
@@ -17,9 +18,27 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("bus", &["model", "config", "resilience", "store"]),
     ("limits", &["model", "config", "resilience", "store"]),
     ("events", &["model", "config", "resilience", "store", "bus"]),
-    ("auth", &["model", "config", "resilience", "cache"]),
+    ("audit", &["model", "config", "secrets", "store", "events"]),
+    ("auth", &["model", "config", "secrets", "resilience", "store", "cache", "limits", "events", "audit"]),
     ("market", &["model", "config", "resilience", "store", "cache", "bus", "limits"]),
-    ("graphql", &["model", "config", "resilience", "cache", "bus", "limits", "auth", "market"]),
+    ("agent", &["model", "config", "secrets", "store", "events", "audit"]),
+    (
+        "graphql",
+        &[
+            "model",
+            "config",
+            "resilience",
+            "store",
+            "cache",
+            "bus",
+            "limits",
+            "events",
+            "audit",
+            "auth",
+            "market",
+            "agent",
+        ],
+    ),
     ("http", &["model", "config", "auth", "limits", "graphql", "telemetry"]),
 ];
 
@@ -32,6 +51,7 @@ const VOCABULARY: &[(&str, &[&str], &str)] = &[
     ("reqwest", &["resilience/outbound"], "Every outbound HTTP call goes through `resilience::Outbound`."),
     ("failsafe", &["resilience/"], "Only `resilience/` knows the breaker's library."),
     ("jsonwebtoken", &["auth/"], "Only `auth/` knows how tokens are signed."),
+    ("aws_lc_rs", &["secrets/"], "Only `secrets/` computes with keys."),
     ("redis::", &["store/", "*/redis.rs"], "Only `store/`, and a room's file `redis.rs`, speak to Redis."),
     (
         "sqlx",

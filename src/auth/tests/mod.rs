@@ -1,8 +1,9 @@
 //! The room's promises, entered by its one door. `secret.rs` has the table of bad tokens; `published.rs` has keys that
-//! come and go.
+//! come and go; `step_up.rs` has the tokens of a second factor.
 
 mod published;
 mod secret;
+mod step_up;
 
 use std::time::Duration;
 
