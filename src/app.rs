@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    agent::{self, Agent},
     auth::Authenticator,
     bus::Bus,
     cache::{Cache, CacheSettings, Tags},
@@ -20,6 +21,7 @@ use crate::{
     resilience::{Outbound, OutboundError, Upstreams},
     secrets::{KeyError, MasterKey},
     store::{DatabaseOpenError, DatabaseState, LinkState, Redis, RedisOpenError, RedisParts, StoreParts, Stores},
+    vault::{Vault, VaultError},
 };
 
 /// What the server is given from outside, apart from its configuration.
@@ -49,6 +51,9 @@ pub enum AppError {
     /// The master key cannot be had.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The master key is another one than before.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// Redis cannot be used; that it is away is no error.
     #[error(transparent)]
     Redis(#[from] RedisOpenError),
@@ -155,6 +160,9 @@ pub struct Kept {
     pub events: Events,
     /// What was made of that.
     pub projector: Projector,
+    /// What agents feel and remember.
+    pub agent: Agent,
+    vault: Vault,
 }
 
 impl Kept {
@@ -169,15 +177,20 @@ impl Kept {
         let retention = TimeDelta::hours(config.database.idempotency_hours.into());
         // Every node reads the log itself, so nothing of it travels on the bus that nodes share.
         let own_bus = Bus::new(clock.clone(), Chance::from_entropy());
-        let events = Events::new(stores.log.clone(), Upcasters::default(), own_bus, clock, retention);
-        let projector = Projector::new(events.clone(), stores.index.clone(), Vec::new());
-        Ok(Self { master_key, stores, events, projector })
+        let events = Events::new(stores.log.clone(), Upcasters::default(), own_bus, clock.clone(), retention);
+        let vault = Vault::new(stores.vault.clone(), &master_key, clock);
+        let projector = Projector::new(events.clone(), stores.index.clone(), agent::projections(&vault));
+        let agent = Agent::new(events.clone(), projector.clone(), stores.index.clone(), vault.clone(), &config.agent);
+        if *stores.state().borrow() == DatabaseState::Up {
+            vault.check_master_key().await?;
+        }
+        Ok(Self { master_key, stores, events, projector, agent, vault })
     }
 
     /// Starts what works in the background, and tells `part` how the database is.
     fn start(&self, parts: &StoreParts, part: Part) {
         let StoreParts { tasks, stop, .. } = parts;
-        let watched = report_database(self.stores.clone(), part);
+        let watched = report_database(self.stores.clone(), self.vault.clone(), part);
         tasks.spawn(stop.clone().run_until_cancelled_owned(watched));
         self.events.start(tasks, stop);
         self.projector.start(tasks, stop);
@@ -230,11 +243,16 @@ impl Shared {
 }
 
 /// Tells `/ready` about the database. Without it nothing can be changed, so the server is not ready.
-async fn report_database(stores: Stores, part: Part) {
+async fn report_database(stores: Stores, vault: Vault, part: Part) {
     let mut state = stores.state();
     loop {
-        match &*state.borrow_and_update() {
-            DatabaseState::Up => part.ready(),
+        let found = state.borrow_and_update().clone();
+        match found {
+            // It may be another database than before.
+            DatabaseState::Up => match vault.check_master_key().await {
+                Ok(()) => part.ready(),
+                Err(error) => part.not_ready(&error.to_string()),
+            },
             DatabaseState::Down(error) => part.not_ready(&error.to_string()),
         }
         if state.changed().await.is_err() {

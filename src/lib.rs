@@ -16,10 +16,13 @@ pub mod cache;
 pub mod limits;
 
 pub mod events;
+pub mod vault;
 
 pub mod auth;
 
 pub mod market;
+
+pub mod agent;
 
 pub mod graphql;
 pub mod http;

@@ -5,6 +5,7 @@
 //! `TIDEGATE_<SECTION>_<FIELD>`; the tests in `listing.rs` check that the three agree, and `tests/it/config.rs` that
 //! `docs/configuration.md` shows it. A new section is a file here, a field of [`Config`] and a line in `problems`.
 
+mod agent;
 mod auth;
 mod cache;
 mod database;
@@ -25,6 +26,7 @@ mod secret;
 mod telemetry;
 
 pub use self::redis::RedisConfig;
+pub use agent::AgentConfig;
 pub use auth::{AuthConfig, DEVELOPMENT_SECRET, KeyAlgorithm, SecondFactor};
 pub use cache::CacheConfig;
 pub use database::DatabaseConfig;
@@ -74,6 +76,9 @@ pub struct Config {
     /// Prices: sources, aggregation, feed.
     #[config(nested)]
     pub market: MarketConfig,
+    /// What an agent feels and remembers.
+    #[config(nested)]
+    pub agent: AgentConfig,
     /// Logs and metrics.
     #[config(nested)]
     pub telemetry: TelemetryConfig,
@@ -99,6 +104,7 @@ impl Config {
             self.database.problems(),
             self.resilience.problems(),
             self.market.problems(),
+            self.agent.problems(),
             self.telemetry.problems(),
         ]
         .concat()

@@ -18,10 +18,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("bus", &["model", "config", "resilience", "store"]),
     ("limits", &["model", "config", "resilience", "store"]),
     ("events", &["model", "config", "resilience", "store", "bus"]),
+    ("vault", &["model", "secrets", "store"]),
     ("audit", &["model", "config", "secrets", "store", "events"]),
     ("auth", &["model", "config", "secrets", "resilience", "store", "cache", "limits", "events", "audit"]),
     ("market", &["model", "config", "resilience", "store", "cache", "bus", "limits"]),
-    ("agent", &["model", "config", "secrets", "store", "events", "audit"]),
+    ("agent", &["model", "config", "secrets", "store", "events", "vault", "audit"]),
     (
         "graphql",
         &[

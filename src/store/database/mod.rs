@@ -203,6 +203,17 @@ impl Database {
         done.map_err(|error| self.failed(error))
     }
 
+    /// Leaves nothing of what was deleted in files that are still there: SQLite's journal of what was written. What
+    /// PostgreSQL keeps until its next vacuum, and in its own journal, is beyond a client.
+    pub async fn scrub(&self) -> Result<(), DatabaseError> {
+        if let Either::Sqlite(file) = &self.0.place {
+            let mut connection = self.acquired(file.writer()?.acquire().await)?;
+            let done = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *connection).await;
+            done.map_err(|error| self.failed(error))?;
+        }
+        Ok(())
+    }
+
     /// Runs something that speaks to the store, within the deadline: a server that is stalled answers nothing at all.
     pub async fn within<T, E: From<DatabaseError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         match timeout(self.0.deadline, work).await {

@@ -1,0 +1,52 @@
+//! What an agent feels and remembers, for each subject its own.
+//!
+//! Owns the rule by which feedback becomes an emotion, and memories with their keys. It must never show a subject what is
+//! another's, and never write the words of a memory anywhere but into the index. A new kind of state is a file with its
+//! aggregate and a service beside it. `tests/it/agent_*.rs` run the same bodies on SQLite and PostgreSQL.
+
+mod emotion;
+mod emotions;
+mod error;
+mod memories;
+mod memory;
+mod memory_index;
+mod store;
+
+use std::sync::Arc;
+
+pub use emotion::{Emotion, EmotionState, EmotionUpdated};
+pub use emotions::{EmotionChange, Emotions, Feeling};
+pub use error::AgentError;
+pub use memories::{Memories, MemoryPage, MemoryPlace};
+pub use memory::{MOST_CHARS, Memory};
+
+use crate::{
+    config::AgentConfig,
+    events::{Events, Projection, Projector},
+    store::Database,
+    vault::Vault,
+};
+
+/// The agent's state. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// Feelings.
+    pub emotions: Emotions,
+    /// Memories.
+    pub memories: Memories,
+}
+
+impl Agent {
+    /// The state in this log, with `index` as far as `projector` has brought it.
+    #[must_use]
+    pub fn new(events: Events, projector: Projector, index: Database, vault: Vault, config: &AgentConfig) -> Self {
+        let memories = Memories::new(events.clone(), projector, index, vault, config.max_memories);
+        Self { emotions: Emotions::new(events), memories }
+    }
+}
+
+/// What the projector has to keep up to date for this room.
+#[must_use]
+pub fn projections(vault: &Vault) -> Vec<Arc<dyn Projection>> {
+    vec![Arc::new(memory_index::MemoryIndex(vault.clone()))]
+}
