@@ -118,7 +118,7 @@ impl App {
 
         // Where it is asked.
         let max_coins = config.graphql.max_coins;
-        let services = Services { prices, upstreams, tags, clock: clock.clone(), max_coins };
+        let services = Services { prices, agent: kept.agent.clone(), upstreams, tags, clock: clock.clone(), max_coins };
         let gateway = Gateway::new(&config.graphql, &config.limits, services, limiter, answers_kept)?;
         let front = Front {
             gateway,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::events::{Aggregate, DomainEvent, EventsError, read};
 
 /// The least and the most points, and the least and the most feedback.
-pub const RANGE: std::ops::RangeInclusive<i32> = -100..=100;
+pub(super) const RANGE: std::ops::RangeInclusive<i32> = -100..=100;
 
 /// A feeling, from the worst to the best.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -136,7 +136,8 @@ mod tests {
         ] {
             assert_eq!(Emotion::of(points), emotion, "{points}");
         }
-        for (points, feedback, after) in [(0, 10, 5), (0, 1, 1), (0, -1, -1), (0, 0, 0), (90, 100, 100), (-3, -99, -53)] {
+        for (points, feedback, after) in [(0, 10, 5), (0, 1, 1), (0, -1, -1), (0, 0, 0), (90, 100, 100), (-3, -99, -53)]
+        {
             assert_eq!(EmotionState { points }.feel(feedback).points, after, "{points} and {feedback}");
         }
     }

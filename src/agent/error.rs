@@ -40,7 +40,9 @@ impl From<AgentError> for ProjectionError {
         match error {
             AgentError::Events(error) => Self::Events(error),
             AgentError::Vault(VaultError::Database(error)) => error.into(),
-            other => Self::Events(EventsError::Unreadable { event_type: "MemoryAdded".into(), reason: other.to_string() }),
+            other => {
+                Self::Events(EventsError::Unreadable { event_type: "MemoryAdded".into(), reason: other.to_string() })
+            }
         }
     }
 }

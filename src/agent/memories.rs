@@ -93,7 +93,9 @@ impl Memories {
         events
             .within(async {
                 let memory = events.replay::<MemoryState>(&stream(id)).await?.state;
-                let Some(words) = memory.sealed.filter(|_| memory.owner.as_deref() == Some(owner)) else { return Ok(None) };
+                let Some(words) = memory.sealed.filter(|_| memory.owner.as_deref() == Some(owner)) else {
+                    return Ok(None);
+                };
                 let keys = vault.find(&[words.key_id]).await?;
                 // Being forgotten at this moment.
                 let Some(key) = keys.get(&words.key_id) else { return Ok(None) };
@@ -145,7 +147,9 @@ impl Memories {
             return Err(AgentError::NotFound);
         }
         // Forgotten before: nothing more can be done.
-        let Some(key_id) = memory.state.sealed.as_ref().map(|words| words.key_id) else { return Ok(LogPosition::START) };
+        let Some(key_id) = memory.state.sealed.as_ref().map(|words| words.key_id) else {
+            return Ok(LogPosition::START);
+        };
         work.append(&mut memory, &[MemoryEvent::MemoryForgotten { key_id }]).await?;
         let place = work.commit(json!({ "memory": id })).await?;
         // The index does it once more, should this process end here.

@@ -37,7 +37,8 @@ impl Projection for MemoryIndex {
         events: &[DomainEvent],
     ) -> Result<(), ProjectionError> {
         let mine = events.iter().filter(|event| &*event.aggregate_type == MemoryState::TYPE);
-        let mine = mine.map(|event| Ok((event, read::<MemoryState>(event)?))).collect::<Result<Vec<_>, ProjectionError>>()?;
+        let mine =
+            mine.map(|event| Ok((event, read::<MemoryState>(event)?))).collect::<Result<Vec<_>, ProjectionError>>()?;
         let keys = self.keys(&mine).await?;
         for (event, memory) in mine {
             let id = super::memories::id_of(event)?;

@@ -92,12 +92,7 @@ pub(super) async fn clear(
 }
 
 /// The memories of an owner that come before a place, newest first.
-pub(super) async fn list(
-    index: &Database,
-    owner: &str,
-    before: i64,
-    most: i64,
-) -> Result<Vec<Placed>, DatabaseError> {
+pub(super) async fn list(index: &Database, owner: &str, before: i64, most: i64) -> Result<Vec<Placed>, DatabaseError> {
     let rows: Result<Vec<Row>, _> = match &mut index.read().await? {
         Either::Sqlite(connection) => {
             const LIST: &str = "SELECT number, id, content, created_at FROM memories \

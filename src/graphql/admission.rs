@@ -63,7 +63,7 @@ async fn draw(limiter: &Limiter, demands: &[&Demand], caller: &Caller) -> (Optio
         return (None, Vec::new());
     }
     let wanted: Vec<limits::Demand> = draws.values().map(|(demand, _)| demand.clone()).collect();
-    let payer = limits::Caller::new(caller.principal.as_ref(), caller.address);
+    let payer = limits::Caller::new(caller.principal.as_ref(), caller.origin.address);
     match limiter.check(&payer, &wanted).await {
         Decision::Allowed { states } => (None, states.into_iter().map(state).collect()),
         Decision::Refused { standing, states, retry_after } => {

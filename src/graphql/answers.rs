@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use super::{
     ErrorCode,
+    context::Errand,
     error::Refusal,
     execution::{Executed, Executor},
     plan::Plan,
@@ -92,9 +93,11 @@ impl Answers {
         plan: &Arc<Plan>,
         variables: Variables,
         principal: Option<&Principal>,
+        errand: Errand,
     ) -> Result<Finished, Refusal> {
         let Some(key) = key(plan, &variables, principal) else {
-            let executed = executor.execute(plan, variables, principal).await?;
+            let errand = Some(errand).filter(|_| plan.kind == OperationType::Mutation);
+            let executed = executor.execute(plan, variables, principal, errand).await?;
             return Ok(Finished { executed: Arc::new(executed), age: None });
         };
         if let Some(hit) = self.kept.peek(&key) {
@@ -115,7 +118,7 @@ impl Answers {
         // The cache loads in a task of its own, which would know nothing of the request.
         let span = tracing::Span::current();
         let load = move |keys: Vec<AnswerKey>| async move {
-            let executed = executor.execute(&plan, variables, principal.as_ref()).instrument(span).await;
+            let executed = executor.execute(&plan, variables, principal.as_ref(), None).instrument(span).await;
             let loaded = match executed.map(Arc::new) {
                 Ok(executed) if executed.policy.max_age() > 0 => Ok(Loaded::Found {
                     fresh_for: Duration::from_secs(executed.policy.max_age().into()),

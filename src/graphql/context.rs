@@ -7,12 +7,15 @@ use std::sync::{
 
 use async_graphql::Context;
 use parking_lot::Mutex;
+use serde_json::Value;
 
-use super::loaders::Loaders;
+use super::{RequestId, loaders::Loaders};
 use crate::{
+    agent::Agent,
     cache::{Tag, Tags},
+    events::{Command, CommandKey},
     market::Prices,
-    model::{Clock, Principal},
+    model::{Clock, Origin, Principal},
     resilience::Upstreams,
 };
 
@@ -21,6 +24,8 @@ use crate::{
 pub struct Services {
     /// Prices: look-ups and updates.
     pub prices: Prices,
+    /// What agents feel and remember.
+    pub agent: Agent,
     /// The upstreams and their breakers.
     pub upstreams: Upstreams,
     /// What cached values can be invalidated by.
@@ -31,6 +36,14 @@ pub struct Services {
     pub max_coins: usize,
 }
 
+/// What a change is told of the request that it came with.
+#[derive(Debug, Clone)]
+pub(crate) struct Errand {
+    pub(crate) origin: Origin,
+    pub(crate) request_id: RequestId,
+    pub(crate) idempotency_key: Option<String>,
+}
+
 /// What one execution carries along.
 #[derive(Clone)]
 pub(crate) struct Scope(Arc<Inner>);
@@ -39,6 +52,8 @@ struct Inner {
     loaders: Loaders,
     /// Present only where the answer is kept per caller or not at all; see `Scope::principal`.
     principal: Option<Principal>,
+    /// Present in mutations.
+    errand: Option<Errand>,
     max_age: AtomicU32,
     coins: AtomicUsize,
     tags: Mutex<Vec<Tag>>,
@@ -55,10 +70,11 @@ pub(crate) struct Standing {
 }
 
 impl Scope {
-    pub(crate) fn new(loaders: Loaders, principal: Option<Principal>) -> Self {
+    pub(crate) fn new(loaders: Loaders, principal: Option<Principal>, errand: Option<Errand>) -> Self {
         Self(Arc::new(Inner {
             loaders,
             principal,
+            errand,
             max_age: AtomicU32::new(u32::MAX),
             coins: AtomicUsize::new(0),
             tags: Mutex::default(),
@@ -75,6 +91,10 @@ impl Scope {
     /// Everywhere else there is none, whoever asks: what a resolver cannot see cannot leak through a shared answer.
     pub(crate) fn principal(&self) -> Option<&Principal> {
         self.0.principal.as_ref()
+    }
+
+    fn errand(&self) -> &Errand {
+        self.0.errand.as_ref().expect("every mutation has one")
     }
 
     /// Counts coins that the operation names; returns how many it has named.
@@ -119,6 +139,12 @@ pub(crate) trait ContextExt {
     fn services(&self) -> &Services;
     /// What this execution carries along.
     fn scope(&self) -> &Scope;
+    /// The caller of a field that needs one: a mutation, or a query marked `@cacheControl(scope: PRIVATE)`.
+    fn caller(&self) -> &Principal;
+    /// Where the request of a mutation came from.
+    fn origin(&self) -> &Origin;
+    /// The wish that a mutation stands for: to do `what` with these arguments.
+    fn command(&self, what: &str, arguments: &Value) -> Command;
 }
 
 impl ContextExt for Context<'_> {
@@ -128,5 +154,26 @@ impl ContextExt for Context<'_> {
 
     fn scope(&self) -> &Scope {
         self.data_unchecked::<Scope>()
+    }
+
+    fn caller(&self) -> &Principal {
+        self.scope().principal().expect("admission lets nobody pass `@auth` without a principal")
+    }
+
+    fn origin(&self) -> &Origin {
+        &self.scope().errand().origin
+    }
+
+    fn command(&self, what: &str, arguments: &Value) -> Command {
+        let Errand { request_id, idempotency_key, .. } = self.scope().errand();
+        // Several mutations of one request share its key, and are told apart by where their answers stand.
+        let place = self.path_node.as_ref().map(ToString::to_string).unwrap_or_default();
+        let key = idempotency_key.as_ref().map(|key| CommandKey::new(format!("{key} {place}"), what, arguments));
+        Command {
+            user_id: Arc::clone(&self.caller().subject),
+            correlation_id: Arc::clone(&request_id.0),
+            causation_id: None,
+            key,
+        }
     }
 }

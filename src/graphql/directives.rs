@@ -73,6 +73,27 @@ impl TypeDirective for CacheControl {
 impl Directive_At_FIELD_DEFINITION for CacheControl {}
 impl Directive_At_OBJECT for CacheControl {}
 
+/// `@cacheControl(scope: PRIVATE)`: an answer that is the caller's alone, and is not kept.
+pub(crate) struct Private;
+
+impl Private {
+    pub(crate) fn apply() -> MetaDirectiveInvocation {
+        cache_control::apply(None, Some(CacheControlScope::Private), None)
+    }
+}
+
+impl TypeDirective for Private {
+    fn name(&self) -> Cow<'static, str> {
+        CacheControl.name()
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        CacheControl.register(registry);
+    }
+}
+
+impl Directive_At_FIELD_DEFINITION for Private {}
+
 /// `@cacheControl(inheritMaxAge: true)`: a composite type whose answers live as long as their parent's.
 pub(crate) struct Inherit;
 

@@ -5,12 +5,15 @@
 
 use std::time::Duration;
 
-use async_graphql::{ErrorExtensionValues, Pos, ServerError, Value};
+use async_graphql::{ErrorExtensionValues, Name, Pos, ServerError, Value};
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::{ErrorCode, RequestId};
-use crate::market::PriceError;
+use crate::{
+    agent::AgentError, events::EventsError, market::PriceError, model::FieldError, store::DatabaseError,
+    vault::VaultError,
+};
 
 /// Most errors in one refusal; the rest say nothing new, and an answer must not be as large as a bad request.
 const MAX_ERRORS: usize = 20;
@@ -76,6 +79,69 @@ impl From<PriceError> for ApiError {
                 Self::new(ErrorCode::UpstreamUnavailable, error.to_string())
             }
             PriceError::Interrupted => Self::internal(&error),
+        }
+    }
+}
+
+/// How soon a database may be back.
+const DATABASE_PAUSE: Duration = Duration::from_secs(1);
+
+impl ApiError {
+    /// Everything that is wrong with an input, each with the way to its field.
+    pub(crate) fn bad_input(problems: &[FieldError]) -> Self {
+        let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let field = |problem: &FieldError| {
+            let path = problem.path.iter().cloned().map(Value::from).collect();
+            Value::Object(
+                [(Name::new("field"), Value::List(path)), (Name::new("message"), Value::from(problem.message.clone()))]
+                    .into_iter()
+                    .collect(),
+            )
+        };
+        let fields = problems.iter().map(field).collect();
+        Self::new(ErrorCode::BadUserInput, message).detail("fields", Value::List(fields))
+    }
+}
+
+impl From<AgentError> for ApiError {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::Invalid(problems) => Self::bad_input(&problems),
+            AgentError::NotFound => Self::new(ErrorCode::NotFound, error.to_string()),
+            AgentError::Events(error) => error.into(),
+            AgentError::Vault(VaultError::Database(error)) => error.into(),
+            AgentError::Vault(_) | AgentError::Unreadable => Self::internal(&error),
+        }
+    }
+}
+
+impl From<EventsError> for ApiError {
+    fn from(error: EventsError) -> Self {
+        match error {
+            EventsError::Conflict { .. } | EventsError::KeyReused => Self::new(ErrorCode::Conflict, error.to_string()),
+            EventsError::Database(error) => error.into(),
+            EventsError::Unreadable { .. } | EventsError::Unwritable { .. } | EventsError::Hole { .. } => {
+                Self::internal(&error)
+            }
+        }
+    }
+}
+
+impl From<DatabaseError> for ApiError {
+    fn from(error: DatabaseError) -> Self {
+        let unavailable =
+            |message: &str| Self::new(ErrorCode::UpstreamUnavailable, message).retry_after(Some(DATABASE_PAUSE));
+        match error {
+            // Why is for operators.
+            DatabaseError::Unavailable(_) => unavailable("the database is not available"),
+            DatabaseError::Full | DatabaseError::ReadOnly => unavailable(&error.to_string()),
+            DatabaseError::TimedOut => {
+                let message = "the database did not answer in time; a change may have been made all the same, which a \
+                    retry with the same idempotency key finds out";
+                Self::new(ErrorCode::Timeout, message)
+            }
+            DatabaseError::Taken => Self::new(ErrorCode::Conflict, error.to_string()),
+            DatabaseError::Refused(_) => Self::internal(&error),
         }
     }
 }

@@ -1,13 +1,16 @@
 //! What transports hand in and get back: plain values, so that HTTP, WebSocket and SSE share one front door.
 
-use std::{fmt, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::Stream;
 use serde_json::{Map, Value};
 
 use super::ErrorCode;
-use crate::model::Principal;
+use crate::{
+    config::Secret,
+    model::{Origin, Principal},
+};
 
 /// One GraphQL request, decoded by a transport and not yet looked at.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +23,10 @@ pub struct GraphqlRequest {
     pub variables: Map<String, Value>,
     /// `extensions.persistedQuery`.
     pub persisted: Option<PersistedQuery>,
+    /// `extensions.idempotencyKey`, or the header that stands for it: a mutation under the same key is done once.
+    pub idempotency_key: Option<String>,
+    /// `extensions.stepUpToken`, or the header that stands for it: proof of a second factor.
+    pub step_up: Option<Secret>,
 }
 
 /// The hash of an automatic persisted query.
@@ -46,8 +53,8 @@ impl fmt::Display for RequestId {
 pub struct Caller {
     /// The authenticated principal, if a good token came along.
     pub principal: Option<Principal>,
-    /// The client's address after trusted proxies were peeled off.
-    pub address: IpAddr,
+    /// Where it comes from.
+    pub origin: Origin,
     /// The id of the request (of the connection's upgrade request for WebSocket).
     pub request_id: RequestId,
 }

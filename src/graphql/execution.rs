@@ -8,7 +8,7 @@ use futures_util::{FutureExt, Stream, StreamExt};
 
 use super::{
     ErrorCode, RequestId,
-    context::{Scope, Services, Standing},
+    context::{Errand, Scope, Services, Standing},
     error::{Refusal, complete_body, partial_body},
     loaders::Loaders,
     plan::{CachePolicy, Plan},
@@ -69,8 +69,9 @@ impl Executor {
         plan: &Plan,
         variables: Variables,
         principal: Option<&Principal>,
+        errand: Option<Errand>,
     ) -> Result<Executed, Refusal> {
-        let scope = self.scope(plan, principal);
+        let scope = self.scope(plan, principal, errand);
         let run = self.schema.execute(request(plan, variables, &scope));
         let driven = AssertUnwindSafe(scope.loaders().turns().drive(run)).catch_unwind();
         match tokio::time::timeout(self.timeout, driven).await {
@@ -88,7 +89,7 @@ impl Executor {
         variables: Variables,
         principal: Option<&Principal>,
     ) -> impl Stream<Item = (Response, Standing)> + Send + use<> {
-        let scope = self.scope(plan, principal);
+        let scope = self.scope(plan, principal, None);
         let mut events = self.schema.execute_stream(request(plan, variables, &scope));
         async_stream::stream! {
             while let Some(response) = scope.loaders().turns().drive(events.next()).await {
@@ -98,10 +99,10 @@ impl Executor {
     }
 
     /// The caller is passed on only where the answer is not shared.
-    fn scope(&self, plan: &Plan, principal: Option<&Principal>) -> Scope {
+    fn scope(&self, plan: &Plan, principal: Option<&Principal>, errand: Option<Errand>) -> Scope {
         let is_shared = plan.kind != OperationType::Mutation && !plan.cache.private;
         let visible = principal.filter(|_| !is_shared).cloned();
-        Scope::new(Loaders::new(self.services.prices.clone()), visible)
+        Scope::new(Loaders::new(self.services.prices.clone()), visible, errand)
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     Answer, Caller, ErrorCode, Frame, Frames, GraphqlRequest, LimitState, Outcome, Permit, RequestId,
     admission::{self, Verdict},
     answers::{AnswerCache, Answers, Finished},
-    context::Services,
+    context::{Errand, Services},
     error::Refusal,
     execution::Executor,
     live::Live,
@@ -69,6 +69,7 @@ struct Ready {
     plan: Arc<Plan>,
     variables: Variables,
     limits: Vec<LimitState>,
+    errand: Errand,
 }
 
 impl Gateway {
@@ -153,8 +154,9 @@ impl Gateway {
             return Err(Answer { outcome: Outcome::MutationNotPermitted, ..refuse(&refusal) });
         }
         let variables = plan.variables(request.variables).map_err(|refusal| refuse(&refusal))?;
+        let errand = errand(request.idempotency_key, caller).map_err(|refusal| refuse(&refusal))?;
         match admission::admit(&self.0.limiter, &plan, &variables, caller).await {
-            Verdict { refusal: None, limits } => Ok(Ready { plan, variables, limits }),
+            Verdict { refusal: None, limits } => Ok(Ready { plan, variables, limits, errand }),
             Verdict { refusal: Some(refusal), limits } => Err(refused(&refusal, limits, caller)),
         }
     }
@@ -166,10 +168,10 @@ impl Gateway {
     }
 
     async fn finish(&self, ready: Ready, caller: &Caller) -> Answer {
-        let Ready { plan, variables, limits } = ready;
+        let Ready { plan, variables, limits, errand } = ready;
         let (principal, start) = (caller.principal.as_ref(), self.0.clock.instant());
         let Finished { executed, age } =
-            match self.0.answers.answer(&self.0.executor, &plan, variables, principal).await {
+            match self.0.answers.answer(&self.0.executor, &plan, variables, principal, errand).await {
                 Ok(finished) => finished,
                 Err(refusal) => return refused(&refusal, limits, caller),
             };
@@ -183,6 +185,16 @@ impl Gateway {
             retry_after: None,
         }
     }
+}
+
+/// What a change is told of its request.
+fn errand(idempotency_key: Option<String>, caller: &Caller) -> Result<Errand, Refusal> {
+    let visible = |key: &String| (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    if !idempotency_key.as_ref().is_none_or(visible) {
+        let message = "an idempotency key must have 1 to 255 visible ASCII characters";
+        return Err(Refusal::new(ErrorCode::BadUserInput, message));
+    }
+    Ok(Errand { origin: caller.origin.clone(), request_id: caller.request_id.clone(), idempotency_key })
 }
 
 /// An override that meets no field would leave the limit as it is, and nobody would notice.

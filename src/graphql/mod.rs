@@ -5,6 +5,7 @@
 //! limit or role is a directive on a field. `tests/it/graphql_*.rs` come in by the front door.
 
 mod admission;
+mod agent;
 mod answers;
 mod caches;
 mod context;

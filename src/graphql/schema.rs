@@ -3,6 +3,7 @@
 use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
 
 use super::{
+    agent::{AgentMutation, AgentQuery, AgentSubscription},
     caches::CachesMutation,
     context::Services,
     market::{MarketQuery, MarketSubscription},
@@ -12,15 +13,15 @@ use super::{
 
 /// What can be asked for.
 #[derive(MergedObject, Default)]
-pub(crate) struct Query(MarketQuery, UpstreamsQuery);
+pub(crate) struct Query(AgentQuery, MarketQuery, UpstreamsQuery);
 
 /// What can be changed.
 #[derive(MergedObject, Default)]
-pub(crate) struct Mutation(CachesMutation, UpstreamsMutation);
+pub(crate) struct Mutation(AgentMutation, CachesMutation, UpstreamsMutation);
 
 /// What can be followed.
 #[derive(MergedSubscription, Default)]
-pub(crate) struct Subscription(MarketSubscription);
+pub(crate) struct Subscription(AgentSubscription, MarketSubscription);
 
 /// The schema that executes.
 pub(crate) type Executable = Schema<Query, Mutation, Subscription>;

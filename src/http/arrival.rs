@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use axum::http::{HeaderName, HeaderValue, Request};
+use axum::http::{HeaderName, HeaderValue, Request, header::USER_AGENT};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Front, client_ip, meters::Present};
 use crate::{
     graphql::{Caller, RequestId},
-    model::Principal,
+    model::{Origin, Principal},
 };
 
 /// The header that carries a request's id, in and out.
@@ -57,7 +57,7 @@ impl Connection {
 #[derive(Debug, Clone)]
 pub(super) struct Arrival {
     pub(super) request_id: RequestId,
-    pub(super) address: IpAddr,
+    pub(super) origin: Origin,
 }
 
 impl Arrival {
@@ -65,12 +65,15 @@ impl Arrival {
         let peer = request.extensions().get::<Connection>().map_or(IpAddr::from([0, 0, 0, 0]), |c| c.peer.ip());
         Self {
             request_id: request_id(request.headers().get(REQUEST_ID)),
-            address: client_ip::client_ip(peer, request.headers(), &front.config.trusted_proxies),
+            origin: Origin::new(
+                client_ip::client_ip(peer, request.headers(), &front.config.trusted_proxies),
+                request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()),
+            ),
         }
     }
 
     pub(super) fn caller(&self, principal: Option<Principal>) -> Caller {
-        Caller { principal, address: self.address, request_id: self.request_id.clone() }
+        Caller { principal, origin: self.origin.clone(), request_id: self.request_id.clone() }
     }
 }
 

@@ -86,11 +86,11 @@ impl Around {
         self.meters.record(route, method, status, elapsed.as_secs_f64());
         let (route_label, status, duration_ms) =
             (route.label(), status.as_u16(), (elapsed.as_secs_f64() * 1e6).round() / 1e3);
-        let Arrival { request_id, address } = arrival;
+        let Arrival { request_id, origin } = arrival;
         if route.is_probe() {
-            tracing::debug!(%method, route = route_label, status, duration_ms, client = %address, %request_id, "answered");
+            tracing::debug!(%method, route = route_label, status, duration_ms, client = %origin.address, %request_id, "answered");
         } else {
-            tracing::info!(%method, route = route_label, status, duration_ms, client = %address, %request_id, "answered");
+            tracing::info!(%method, route = route_label, status, duration_ms, client = %origin.address, %request_id, "answered");
         }
     }
 }

@@ -8,12 +8,7 @@ use crate::{
     store::{Database, DatabaseError, Reader, on},
 };
 
-pub(super) async fn insert(
-    vault: &Database,
-    id: Uuid,
-    sealed: &[u8],
-    now: Timestamp,
-) -> Result<(), DatabaseError> {
+pub(super) async fn insert(vault: &Database, id: Uuid, sealed: &[u8], now: Timestamp) -> Result<(), DatabaseError> {
     const INSERT: &str = "INSERT INTO data_keys (id, sealed, created_at) VALUES ($1, $2, $3)";
     let mut transaction = vault.write().await?;
     let done = on!(&mut transaction, connection => {

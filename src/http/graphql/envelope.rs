@@ -7,6 +7,7 @@ use thiserror::Error;
 use url::form_urlencoded;
 
 use crate::{
+    config::Secret,
     graphql::{GraphqlRequest, PersistedQuery},
     http::refusal::Refusal,
 };
@@ -105,11 +106,15 @@ pub(in crate::http) fn request_of(mut envelope: Map<String, Value>) -> Result<Gr
     // Some clients send an empty name where they mean none.
     let operation_name = text("operationName", take("operationName"))?.filter(|name| !name.is_empty());
     let variables = object("variables", take("variables"))?;
-    let persisted = persisted(object("extensions", take("extensions"))?)?;
+    let mut extensions = object("extensions", take("extensions"))?;
+    let mut word = |name| extensions.remove(name).unwrap_or(Value::Null);
+    let idempotency_key = text("extensions.idempotencyKey", word("idempotencyKey"))?;
+    let step_up = text("extensions.stepUpToken", word("stepUpToken"))?.map(Secret::from);
+    let persisted = persisted(extensions)?;
     if query.is_none() && persisted.is_none() {
         return Err(EnvelopeError::NoQuery);
     }
-    Ok(GraphqlRequest { query, operation_name, variables, persisted })
+    Ok(GraphqlRequest { query, operation_name, variables, persisted, idempotency_key, step_up })
 }
 
 fn persisted(mut extensions: Map<String, Value>) -> Result<Option<PersistedQuery>, EnvelopeError> {

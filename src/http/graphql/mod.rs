@@ -15,7 +15,7 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{
-        HeaderMap, HeaderValue, Method, StatusCode,
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
         header::{ALLOW, AUTHORIZATION, CONTENT_TYPE},
         request::Parts,
     },
@@ -30,9 +30,13 @@ use negotiate::Representation;
 
 use super::{Front, arrival::Arrival, refusal::Refusal, sse, ws};
 use crate::{
+    config::Secret,
     graphql::{Answer, Caller, ErrorCode, GraphqlRequest, Permit},
     model::Principal,
 };
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const STEP_UP_TOKEN: HeaderName = HeaderName::from_static("x-step-up-token");
 
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
@@ -89,11 +93,22 @@ impl Exchange<'_> {
                 let Front { config, shutdown, .. } = &**self.front;
                 let bytes = body::read(body, &parts.headers, config.max_body_bytes, deadline, shutdown).await?;
                 match envelope::decode_body(&bytes, self.front.config.max_batch_operations)? {
-                    Payload::One(request) => {
+                    Payload::One(mut request) => {
                         drop(bytes);
+                        take_headers(&mut request, &parts.headers)?;
                         self.one(request, &caller, Permit::QueriesAndMutations, deadline, parts).await
                     }
-                    Payload::Batch(requests) => self.batch(requests, &caller, deadline).await,
+                    Payload::Batch(mut requests) => {
+                        if parts.headers.contains_key(&IDEMPOTENCY_KEY) {
+                            return Err(Refusal::bad_request(
+                                "operations of a batch need keys of their own, as `extensions.idempotencyKey`",
+                            ));
+                        }
+                        for request in &mut requests {
+                            take_headers(request, &parts.headers)?;
+                        }
+                        self.batch(requests, &caller, deadline).await
+                    }
                 }
             }
             _ => Err(Refusal::method_not_allowed(METHODS)),
@@ -148,6 +163,21 @@ impl Exchange<'_> {
         let answer = timeout_at(deadline, self.front.gateway.execute(request, caller, permit)).await;
         answer.map_err(|_| timed_out())
     }
+}
+
+/// Headers that stand for extensions of the request, which win over them.
+fn take_headers(request: &mut GraphqlRequest, headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = |name: &HeaderName| {
+        let value = headers.get(name).map(|value| value.to_str().map(str::to_owned)).transpose();
+        value.map_err(|_| Refusal::bad_request(format!("the header {name} must be visible ASCII")))
+    };
+    if request.idempotency_key.is_none() {
+        request.idempotency_key = text(&IDEMPOTENCY_KEY)?;
+    }
+    if request.step_up.is_none() {
+        request.step_up = text(&STEP_UP_TOKEN)?.map(Secret::from);
+    }
+    Ok(())
 }
 
 /// Who the `Authorization` header says is asking. A token that is not good refuses the request, also where none was
