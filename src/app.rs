@@ -66,6 +66,7 @@ pub struct App {
     /// What works in the background, and how it is told to end.
     tasks: TaskTracker,
     stop: CancellationToken,
+    stores: Stores,
 }
 
 impl App {
@@ -130,7 +131,7 @@ impl App {
             clock,
             shutdown: shutdown.clone(),
         };
-        Ok(Self { front, shutdown, tasks, stop })
+        Ok(Self { front, shutdown, tasks, stop, stores: kept.stores })
     }
 
     /// Told to shut down by cancelling this.
@@ -147,6 +148,7 @@ impl App {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.stores.close().await;
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     store::{self, Entry},
 };
 use crate::{
-    events::{Aggregate, DomainEvent, Projection, ProjectionError, read},
+    events::{Aggregate, DomainEvent, Leftovers, Projection, ProjectionError, read},
     secrets::Key,
     store::{Database, Transaction},
     vault::Vault,
@@ -35,11 +35,12 @@ impl Projection for MemoryIndex {
         transaction: &mut Transaction,
         generation: i64,
         events: &[DomainEvent],
-    ) -> Result<(), ProjectionError> {
+    ) -> Result<Leftovers, ProjectionError> {
         let mine = events.iter().filter(|event| &*event.aggregate_type == MemoryState::TYPE);
         let mine =
             mine.map(|event| Ok((event, read::<MemoryState>(event)?))).collect::<Result<Vec<_>, ProjectionError>>()?;
         let keys = self.keys(&mine).await?;
+        let mut leftovers = Leftovers::None;
         for (event, memory) in mine {
             let id = super::memories::id_of(event)?;
             match memory {
@@ -55,10 +56,11 @@ impl Projection for MemoryIndex {
                     store::delete(index, transaction, generation, id).await?;
                     // Whoever wrote the event may have ended before it came to this.
                     self.0.destroy(key_id).await.map_err(AgentError::from)?;
+                    leftovers = Leftovers::Scrub;
                 }
             }
         }
-        Ok(())
+        Ok(leftovers)
     }
 
     async fn clear(

@@ -32,7 +32,7 @@ pub use command::{Command, CommandKey};
 pub use error::EventsError;
 pub use event::{DomainEvent, InvalidPosition, LogPosition, Metadata};
 pub use follow::Follower;
-pub use projection::{Projection, ProjectionError, Projector, Rebuilt};
+pub use projection::{Leftovers, Projection, ProjectionError, Projector, Rebuilt};
 pub use upcast::{Upcaster, Upcasters};
 pub use work::{Begun, Expected, NewEvent, Work};
 

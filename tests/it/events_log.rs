@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tidegate::{
     bus::Bus,
     events::{
-        Aggregate, Begun, Command, CommandKey, DomainEvent, Events, EventsError, Expected, LogPosition, NewEvent,
-        Projection, ProjectionError, Projector, Upcasters, Work,
+        Aggregate, Begun, Command, CommandKey, DomainEvent, Events, EventsError, Expected, Leftovers, LogPosition,
+        NewEvent, Projection, ProjectionError, Projector, Upcasters, Work,
     },
     model::{Chance, Clock},
     store::{Database, Stores, Transaction},
@@ -23,25 +23,7 @@ use tidegate::{
 use tokio::{sync::Mutex, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::harness::{FreshDatabase, PATIENCE};
-
-/// Runs one body on both databases.
-macro_rules! on_both {
-    ($($name:ident)+) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(super::FreshDatabase::sqlite()).await;
-            })+
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(super::FreshDatabase::postgres().await).await;
-            })+
-        }
-    };
-}
+use crate::harness::{FreshDatabase, PATIENCE, on_both};
 
 on_both! {
     what_is_appended_is_read_in_order
@@ -275,7 +257,7 @@ impl Projection for Sums {
         transaction: &mut Transaction,
         generation: i64,
         events: &[DomainEvent],
-    ) -> Result<(), ProjectionError> {
+    ) -> Result<Leftovers, ProjectionError> {
         const ADD: &str = "INSERT INTO sums (generation, id, total) VALUES ($1, $2, $3) \
             ON CONFLICT (generation, id) DO UPDATE SET total = sums.total + excluded.total";
         for event in events {
@@ -290,7 +272,7 @@ impl Projection for Sums {
             };
             added.map_err(|error| index.failed(error))?;
         }
-        Ok(())
+        Ok(Leftovers::None)
     }
 
     async fn clear(

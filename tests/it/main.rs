@@ -11,6 +11,7 @@
 
 mod harness;
 
+mod agent_state;
 mod architecture;
 mod auth_keys;
 mod bus_redis;

@@ -32,6 +32,15 @@ impl From<DatabaseError> for ProjectionError {
     }
 }
 
+/// What applying events leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftovers {
+    /// Nothing that minds.
+    None,
+    /// Deleted rows that must not stay readable in the database's files.
+    Scrub,
+}
+
 /// Rows that are made from events. They can be made again at any time.
 ///
 /// Rows carry their generation: while another generation is built beside the active one, both are kept up to date, and
@@ -48,7 +57,7 @@ pub trait Projection: Send + Sync + 'static {
         transaction: &mut Transaction,
         generation: i64,
         events: &[DomainEvent],
-    ) -> Result<(), ProjectionError>;
+    ) -> Result<Leftovers, ProjectionError>;
 
     /// Deletes all rows of a generation.
     async fn clear(

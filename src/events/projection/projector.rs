@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Projection, ProjectionError,
+    Leftovers, Projection, ProjectionError,
     store::{self, Checkpoint},
 };
 use crate::{
@@ -154,9 +154,12 @@ impl Projector {
         let events = self.0.events.after(checkpoint.place).await?;
         let Some(last) = events.last() else { return Ok((0, checkpoint.place)) };
         let place = last.position;
-        projection.apply(index, &mut transaction, generation, &events).await?;
+        let leftovers = projection.apply(index, &mut transaction, generation, &events).await?;
         store::put(&self.0.index, &mut transaction, projection.name(), Checkpoint { place, ..*checkpoint }).await?;
         index.commit(transaction).await?;
+        if leftovers == Leftovers::Scrub {
+            index.scrub().await?;
+        }
         Ok((events.len() as u64, place))
     }
 

@@ -144,6 +144,16 @@ impl Stores {
         ])
     }
 
+    /// Closes all connections, each when its work is done. SQLite then leaves one file a store.
+    pub async fn close(&self) {
+        for store in [&self.log, &self.index, &self.vault] {
+            match &store.0.place {
+                Either::Sqlite(file) => file.close().await,
+                Either::Postgres(server) => server.pool.close().await,
+            }
+        }
+    }
+
     /// The state of the stores, as it changes.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<DatabaseState> {

@@ -82,6 +82,14 @@ impl SqliteFile {
         }
     }
 
+    /// Closes all connections.
+    pub(super) async fn close(&self) {
+        let Opened { writer, readers, .. } = self.opened.lock().clone();
+        // The writer last, so that it brings everything into the file.
+        readers.close().await;
+        writer.close().await;
+    }
+
     fn present(&self) -> Result<Opened, DatabaseError> {
         let now = identity(&self.path);
         let opened = self.opened.lock();

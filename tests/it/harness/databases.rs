@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tidegate::{
     config::DatabaseConfig,
@@ -11,6 +12,26 @@ use tidegate::{
 use tokio::sync::Mutex;
 
 use super::PostgresServer;
+
+/// Runs each body on both databases.
+macro_rules! on_both {
+    ($($name:ident)+) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::harness::FreshDatabase::sqlite()).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::harness::FreshDatabase::postgres().await).await;
+            })+
+        }
+    };
+}
+
+pub(crate) use on_both;
 
 /// A database that holds nothing yet.
 pub(crate) struct FreshDatabase {
@@ -86,6 +107,47 @@ impl FreshDatabase {
 
     pub(crate) async fn execute_index(&self, stores: &Stores, sql: &'static str) {
         execute(&stores.index, sql).await;
+    }
+}
+
+/// What an operator does with it.
+impl FreshDatabase {
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.server.is_none()
+    }
+
+    /// A backup of the log as the documentation tells to make it, while the server runs.
+    pub(crate) async fn dump(&self) -> Vec<u8> {
+        match &self.server {
+            Some(server) => server.dump(self.url()),
+            None => {
+                let copy = self.config.folder.join("backup.db");
+                let options = SqliteConnectOptions::new().filename(self.config.folder.join("tidegate.db"));
+                let mut connection = options.connect().await.expect("there is a log");
+                let vacuum = format!("VACUUM INTO '{}'", copy.display());
+                sqlx::query(sqlx::AssertSqlSafe(vacuum)).execute(&mut connection).await.expect("there is room");
+                let bytes = std::fs::read(&copy).expect("it was made");
+                std::fs::remove_file(&copy).expect("it was made");
+                bytes
+            }
+        }
+    }
+
+    /// Puts the log back as it was in a backup. Nothing may run on it.
+    pub(crate) async fn restore(&self, backup: &[u8]) {
+        match &self.server {
+            Some(server) => server.restore(self.url(), backup),
+            None => {
+                for rest in ["tidegate.db-wal", "tidegate.db-shm"] {
+                    let _ = std::fs::remove_file(self.config.folder.join(rest));
+                }
+                std::fs::write(self.config.folder.join("tidegate.db"), backup).expect("the folder takes files");
+            }
+        }
+    }
+
+    fn url(&self) -> &str {
+        self.config.url.as_ref().expect("this is PostgreSQL").expose()
     }
 }
 

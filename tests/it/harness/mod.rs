@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use actor::{Actor, Reply, send};
 use boot::Booted;
 pub(crate) use cluster::RedisCluster;
-pub(crate) use databases::FreshDatabase;
+pub(crate) use databases::{FreshDatabase, on_both};
 pub(crate) use postgres::PostgresServer;
 pub(crate) use proxy::Proxy;
 pub(crate) use redis::RedisServer;
@@ -139,6 +139,11 @@ impl Builder {
     pub(crate) fn config(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
         self
+    }
+
+    /// Keeps its state in this database.
+    pub(crate) fn database(self, database: &FreshDatabase) -> Self {
+        self.config(|config| config.database = database.config.clone())
     }
 
     /// Shares what nodes share through this Redis.

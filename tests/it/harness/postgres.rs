@@ -131,6 +131,32 @@ impl PostgresServer {
             .env("PGCONNECT_TIMEOUT", "5"))
     }
 
+    /// A backup of a database without what can be made again, and without the vault.
+    pub(crate) fn dump(&self, url: &str) -> Vec<u8> {
+        let dumped = run(Command::new(binary("pg_dump")).args([
+            "--no-unlogged-table-data",
+            "--exclude-table-data=data_keys",
+            "--clean",
+            url,
+        ]));
+        assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+        dumped.stdout
+    }
+
+    /// Puts a database back as it was, without touching the vault.
+    pub(crate) fn restore(&self, url: &str, backup: &[u8]) {
+        let file = self.folder.path().join("backup.sql");
+        fs::write(&file, backup).expect("a temporary folder takes files");
+        let keep = "CREATE TABLE kept AS TABLE data_keys";
+        let back = "INSERT INTO data_keys SELECT * FROM kept; DROP TABLE kept";
+        for arguments in [["--command", keep], ["--file", &file.display().to_string()], ["--command", back]] {
+            let done = run(Command::new(binary("psql"))
+                .args(["-v", "ON_ERROR_STOP=1", "--quiet", "--dbname", url])
+                .args(arguments));
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        }
+    }
+
     fn url_of(&self, database: &str) -> String {
         format!("postgres://tidegate:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
