@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the tools which the tests and benchmarks need, and cargo does not bring, are there.
 #
-#   scripts/install-test-tools.sh                      what `make test` needs: node, npm, a Chromium, Redis
+#   scripts/install-test-tools.sh                      what `make test` needs: node, npm, a Chromium, Redis, PostgreSQL
 #   scripts/install-test-tools.sh wrk redis-server …   what `make bench` needs besides
 #
 # On Debian as root it installs what is missing. Anywhere else it changes nothing, says what to install and fails.
@@ -13,7 +13,7 @@ oldest_node=20.19.0
 main() {
     local wanted=("$@") packages=() tool
     if [ $# -eq 0 ]; then
-        wanted=(node npm chromium redis-server redis-cli)
+        wanted=(node npm chromium redis-server redis-cli postgres psql)
     fi
     for tool in "${wanted[@]}"; do
         has "$tool" || packages+=("$(package_of "$tool")")
@@ -32,6 +32,8 @@ has() {
         [ -n "${CHROMIUM:-}" ] || on_path chromium chromium-browser google-chrome google-chrome-stable ||
             [ -d /Applications/Chromium.app ] || [ -d '/Applications/Google Chrome.app' ]
         ;;
+    # Debian keeps the server's programs in a folder for each version.
+    postgres | initdb) on_path "$1" || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null ;;
     *) on_path "$1" ;;
     esac
 }
@@ -50,6 +52,8 @@ package_of() {
     case $1 in
     node) echo nodejs ;;
     redis-cli | redis-benchmark) echo redis-tools ;;
+    postgres) echo postgresql ;;
+    psql) echo postgresql-client ;;
     *) echo "$1" ;;
     esac
 }

@@ -257,7 +257,9 @@ async fn report_database(stores: Stores, vault: Vault, part: Part) {
             },
             DatabaseState::Down(error) => part.not_ready(&error.to_string()),
         }
-        if state.changed().await.is_err() {
+        // The vault may have failed between two looks at the database.
+        let waiting = tokio::time::timeout(Duration::from_secs(1), state.changed());
+        if let Ok(Err(_closed)) = waiting.await {
             return;
         }
     }

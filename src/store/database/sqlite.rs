@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 use sqlx::{
-    ConnectOptions, SqliteConnection, SqlitePool,
+    ConnectOptions, Sqlite, SqliteConnection, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -100,6 +100,21 @@ impl SqliteFile {
             }
             Some(_) => Ok(opened.clone()),
         }
+    }
+}
+
+/// Begins a transaction on the one writer.
+///
+/// A commit that fails for want of room ends its transaction, of which the driver knows nothing: it takes the connection
+/// for one in the middle of something for ever. Such a connection is replaced.
+pub(super) async fn begin(writer: &SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    match writer.begin_with("BEGIN IMMEDIATE").await {
+        Err(sqlx::Error::InvalidSavePointStatement) => {
+            // Whatever it says: it is gone.
+            let _ = writer.acquire().await?.close().await;
+            writer.begin_with("BEGIN IMMEDIATE").await
+        }
+        begun => begun,
     }
 }
 

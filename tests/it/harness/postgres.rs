@@ -157,6 +157,12 @@ impl PostgresServer {
         }
     }
 
+    /// Runs each statement by itself, in one session.
+    pub(crate) fn psql_each(&self, statements: &[&str]) -> Output {
+        let commands = statements.iter().flat_map(|sql| ["--command", sql]);
+        run(Command::new(binary("psql")).args(["--no-psqlrc", "--quiet", "--dbname", &self.url()]).args(commands))
+    }
+
     fn url_of(&self, database: &str) -> String {
         format!("postgres://tidegate:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
