@@ -73,6 +73,10 @@ pub struct AuthConfig {
     /// Seconds for which a second factor, once shown, need not be shown again, 60 to 3600.
     #[config(env = "TIDEGATE_AUTH_STEP_UP_SECONDS", default = 300)]
     pub step_up_seconds: u64,
+
+    /// Milliseconds after which this node looks for tokens that other nodes have revoked, 100 to 60000.
+    #[config(env = "TIDEGATE_AUTH_REVOCATION_POLL_MS", default = 1_000)]
+    pub revocation_poll_ms: u64,
 }
 
 /// A public-key signature algorithm.
@@ -156,6 +160,12 @@ impl AuthConfig {
                 "auth.step_up_seconds",
                 &self.step_up_seconds,
                 "60 to 3600 seconds",
+            ),
+            Problem::unless(
+                (100..=60_000).contains(&self.revocation_poll_ms),
+                "auth.revocation_poll_ms",
+                &self.revocation_poll_ms,
+                "100 to 60000 milliseconds",
             ),
         ];
         checks.into_iter().flatten().collect()

@@ -117,6 +117,7 @@ async fn tokens_that_say_the_wrong_thing_are_refused_each_for_its_reason() {
         ("no subject", json!({ "sub": null }), AuthError::BadSubject),
         ("empty subject", json!({ "sub": "" }), AuthError::BadSubject),
         ("subject no text", json!({ "sub": 7 }), AuthError::BadSubject),
+        ("subject with a NUL", json!({ "sub": "ali\0ce" }), AuthError::BadSubject),
         ("long subject", json!({ "sub": "é".repeat(257) }), AuthError::BadSubject),
     ];
     all_refused(table.map(|(name, change, expected)| (name, signed(&good_but(&change)), expected))).await;
