@@ -106,13 +106,13 @@ impl Inner {
         self.keys.check_algorithm(&unverified)?;
         let keys = self.keys.current().await?;
         let fingerprint = VerifiedTokens::fingerprint(token);
-        let verified = match self.verified.find(&fingerprint, keys.version, self.clock.now()).await {
-            Some(verified) => verified,
-            None => {
-                let (keys, verified) = self.check(&unverified, keys).await?;
-                self.verified.remember(fingerprint, keys.version, verified.clone()).await;
-                verified
-            }
+        let remembered = self.verified.find(&fingerprint, keys.version, self.clock.now()).await;
+        let verified = if let Some(verified) = remembered {
+            verified
+        } else {
+            let (keys, verified) = self.check(&unverified, keys).await?;
+            self.verified.remember(fingerprint, keys.version, verified.clone()).await;
+            verified
         };
         // Every time: what is remembered may have been revoked since.
         self.revocations.check(&verified.marks, &verified.principal.subject)?;

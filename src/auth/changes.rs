@@ -1,5 +1,6 @@
 //! How a change of who may do what is made: in one transaction, with the word about it.
 
+use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::Value;
 
 use crate::{
@@ -57,17 +58,19 @@ impl Changes {
     }
 
     /// Tells of what was tried and refused, after its own transaction was dropped.
+    #[expect(clippy::unused_self, reason = "the audit log is to be one of its parts")]
     pub(super) fn refused(&self, _command: &Command, origin: &Origin, deed: &Deed) {
         // Here the audit row stands alone: audit.record_alone(command, origin, entry).
         tell(origin, deed, "a second factor was refused");
     }
 
     /// Runs a change within the database's deadline.
-    pub(super) async fn within<T, E: From<DatabaseError>>(
-        &self,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        self.0.within(work).await
+    pub(super) fn within<'a, T: 'a, E: From<DatabaseError> + 'a>(
+        &'a self,
+        work: impl Future<Output = Result<T, E>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, E>> {
+        // A transaction and all its statements are too much for the stack of whoever waits.
+        self.0.within(work).boxed()
     }
 }
 

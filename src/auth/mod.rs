@@ -5,7 +5,7 @@
 //! of a token into a message. A new kind of key gets a file in `keys/`; a new claim is checked in `claims.rs`; a new way
 //! to prove that one is there gets a file in `factor/`. What is kept stands in the tables of `migrations/log/`
 //! `0003_auth`, and every change of it goes through `changes.rs`. `tests/` beside this file holds the tables of bad
-//! tokens, tests/it/auth_state.rs what is kept, on both databases.
+//! tokens, `tests/it/auth_state.rs` what is kept, on both databases.
 
 mod api_keys;
 mod attempts;

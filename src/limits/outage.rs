@@ -56,3 +56,19 @@ impl Outages {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_during_an_outage_lets_nobody_guess() {
+        let mut config = LimitsConfig::defaults();
+        config.on_outage = OnOutage::Open;
+        let outages = Outages::new(&config);
+        for (name, expected) in [("Query.price", Terms::Open), ("auth.factor.subject", Terms::Share(3))] {
+            let policy = Policy { name: name.into(), limit: 5, window: Duration::from_mins(15) };
+            assert_eq!(outages.terms(&policy, 3), expected, "{name}");
+        }
+    }
+}

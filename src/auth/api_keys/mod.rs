@@ -1,7 +1,7 @@
 //! API keys: made, listed, revoked and checked.
 //!
 //! Owns the table of keys, of which only digests are kept, and the memory of those that were shown of late. Who may make a
-//! key is decided above. tests/it/auth_state.rs runs the same bodies on both databases.
+//! key is decided above. `tests/it/auth_state.rs` runs the same bodies on both databases.
 
 mod draft;
 mod key;

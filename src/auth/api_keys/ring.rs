@@ -82,20 +82,16 @@ impl KeyRing {
     pub(in crate::auth) async fn principal(&self, text: &str, address: IpAddr) -> Result<Principal, AuthError> {
         let key = ApiKey::parse(text).map_err(|_| AuthError::MalformedApiKey)?;
         let Source::Log { log, attempts } = &self.0.source else { return Err(AuthError::UnknownApiKey) };
-        let found = match self.remembered(key.id()).await {
-            Some(kept) => Some(kept),
-            None => {
-                attempts.may_show_key(address).await.map_err(too_many)?;
-                self.read(log, key.id()).await?
-            }
-        };
-        match found.filter(|kept| key.digest().matches(&kept.digest)) {
-            Some(kept) => kept.principal(self.0.clock.now()),
-            None => {
-                attempts.bad_key(address).await.map_err(too_many)?;
-                Err(AuthError::UnknownApiKey)
-            }
+        let mut found = self.remembered(key.id()).await;
+        if found.is_none() {
+            attempts.may_show_key(address).await.map_err(too_many)?;
+            found = self.read(log, key.id()).await?;
         }
+        let Some(kept) = found.filter(|kept| key.digest().matches(&kept.digest)) else {
+            attempts.bad_key(address).await.map_err(too_many)?;
+            return Err(AuthError::UnknownApiKey);
+        };
+        kept.principal(self.0.clock.now())
     }
 
     async fn remembered(&self, id: &str) -> Option<Arc<store::Kept>> {

@@ -2,7 +2,7 @@
 //!
 //! Owns the tables of what was revoked and every node's copy of them, which is read on each second: no request waits for
 //! the database. It never takes anything back. While the database is away, what is known holds; a node that never knew
-//! believes no token. tests/it/auth_state.rs runs the same bodies on both databases.
+//! believes no token. `tests/it/auth_state.rs` runs the same bodies on both databases.
 
 mod list;
 mod mark;
