@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     agent::{self, Agent},
-    auth::Authenticator,
+    auth::{AuthParts, AuthState, Authenticator},
     bus::Bus,
     cache::{Cache, CacheSettings, Tags},
     config::{Config, DatabaseConfig},
@@ -99,7 +99,9 @@ impl App {
         let answers_kept = Cache::new("answers", answers, &tags, clock.clone(), chance);
 
         // Who is asking.
-        let authenticator = Authenticator::new(&config.auth, clock.clone(), &upstreams, outbound.clone());
+        let auth = kept.auth(config, limiter.clone(), clock.clone());
+        auth.start(&tasks, &stop).await;
+        let authenticator = Authenticator::with_state(&config.auth, clock.clone(), &upstreams, outbound.clone(), &auth);
 
         // What there is to ask for.
         let prices = Prices::new(
@@ -187,6 +189,13 @@ impl Kept {
             vault.check_master_key().await?;
         }
         Ok(Self { master_key, stores, events, projector, agent, vault })
+    }
+
+    /// What is kept of who may do what. `limiter` counts attempts.
+    #[must_use]
+    pub fn auth(&self, config: &Config, limiter: Limiter, clock: Clock) -> AuthState {
+        let (events, log) = (self.events.clone(), self.stores.log.clone());
+        AuthState::new(&config.auth, AuthParts { events, log, master_key: &self.master_key, limiter, clock })
     }
 
     /// Starts what works in the background, and tells `part` how the database is.

@@ -73,11 +73,12 @@ impl Expectations {
 
 fn subject(claims: &Map<String, Value>) -> Result<Arc<str>, AuthError> {
     let subject = claims.get("sub").and_then(Value::as_str).ok_or(AuthError::BadSubject)?;
-    if (1..=LONGEST_SUBJECT_CHARS).contains(&subject.chars().count()) {
-        Ok(subject.into())
-    } else {
-        Err(AuthError::BadSubject)
-    }
+    if is_subject(subject) { Ok(subject.into()) } else { Err(AuthError::BadSubject) }
+}
+
+/// Whether a text can name a caller. PostgreSQL keeps no text with a NUL in it.
+pub(super) fn is_subject(text: &str) -> bool {
+    (1..=LONGEST_SUBJECT_CHARS).contains(&text.chars().count()) && !text.contains('\0')
 }
 
 /// A claim that is a text or a list of texts, as `aud` and roles are.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// Why a token was refused. Messages are safe to send: they never repeat any part of the token.
+/// How soon a database may be back.
+const DATABASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a token or an API key was refused. Messages are safe to send: they never repeat any part of either.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AuthError {
     /// The header is not `Bearer <token>`.
@@ -40,9 +43,36 @@ pub enum AuthError {
     /// The token is meant for somebody else.
     #[error("the token is meant for another audience")]
     WrongAudience,
-    /// The token's `sub` is missing, empty or longer than 256 characters.
-    #[error("the token's subject must have 1 to 256 characters")]
+    /// The token's `sub` is missing, empty, longer than 256 characters or has a NUL in it.
+    #[error("the token's subject must have 1 to 256 characters, and no NUL")]
     BadSubject,
+    /// The token was revoked, or all tokens of its subject that are as old.
+    #[error("the token was revoked")]
+    Revoked,
+    /// The list of revoked tokens was never read since the start: the token may be on it.
+    #[error("whether the token was revoked cannot be told at present")]
+    RevocationsUnavailable,
+    /// It is meant to be an API key and has not the form of one.
+    #[error("the API key is malformed")]
+    MalformedApiKey,
+    /// There is no such API key.
+    #[error("the API key is unknown")]
+    UnknownApiKey,
+    /// The API key's time has passed.
+    #[error("the API key has expired")]
+    ExpiredApiKey,
+    /// The API key was revoked.
+    #[error("the API key was revoked")]
+    RevokedApiKey,
+    /// API keys cannot be looked up at present.
+    #[error("API keys cannot be checked at present")]
+    ApiKeysUnavailable,
+    /// Too many bad API keys came from this address.
+    #[error("too many bad API keys came from this address")]
+    TooManyApiKeys {
+        /// When trying again makes sense.
+        retry_after: Duration,
+    },
     /// The issuer's keys cannot be had at present: the caller may be right, so this is our fault, not theirs.
     #[error("the keys to check tokens with are not available at present")]
     KeysUnavailable {
@@ -55,7 +85,13 @@ impl AuthError {
     /// Whether the fault is ours and passes by itself (answer 503), instead of the token's (answer 401).
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::KeysUnavailable { .. })
+        matches!(self, Self::KeysUnavailable { .. } | Self::RevocationsUnavailable | Self::ApiKeysUnavailable)
+    }
+
+    /// Whether there were too many bad ones before (answer 429).
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        matches!(self, Self::TooManyApiKeys { .. })
     }
 
     /// When trying again makes sense.
@@ -63,6 +99,8 @@ impl AuthError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::KeysUnavailable { retry_after } => *retry_after,
+            Self::TooManyApiKeys { retry_after } => Some(*retry_after),
+            Self::RevocationsUnavailable | Self::ApiKeysUnavailable => Some(DATABASE_PAUSE),
             _ => None,
         }
     }
@@ -82,6 +120,14 @@ impl AuthError {
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
             Self::BadSubject => "bad_subject",
+            Self::Revoked => "revoked",
+            Self::RevocationsUnavailable => "revocations_unavailable",
+            Self::MalformedApiKey => "malformed_api_key",
+            Self::UnknownApiKey => "unknown_api_key",
+            Self::ExpiredApiKey => "expired_api_key",
+            Self::RevokedApiKey => "revoked_api_key",
+            Self::ApiKeysUnavailable => "api_keys_unavailable",
+            Self::TooManyApiKeys { .. } => "too_many_api_keys",
             Self::KeysUnavailable { .. } => "keys_unavailable",
         }
     }

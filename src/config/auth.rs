@@ -3,6 +3,8 @@
 //! With `jwks_url` the keys come from there and only public-key signatures count; without it one shared secret signs
 //! and only HS256 counts, so that a public key can never be used as a secret. `serve` refuses the development secret.
 
+use std::ops::RangeInclusive;
+
 use confique::Config;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -73,6 +75,10 @@ pub struct AuthConfig {
     /// Seconds for which a second factor, once shown, need not be shown again, 60 to 3600.
     #[config(env = "TIDEGATE_AUTH_STEP_UP_SECONDS", default = 300)]
     pub step_up_seconds: u64,
+
+    /// Milliseconds after which this node looks for tokens that other nodes have revoked, 100 to 60000.
+    #[config(env = "TIDEGATE_AUTH_REVOCATION_POLL_MS", default = 1_000)]
+    pub revocation_poll_ms: u64,
 }
 
 /// A public-key signature algorithm.
@@ -111,52 +117,24 @@ impl AuthConfig {
     }
 
     pub(crate) fn problems(&self) -> Vec<Problem> {
+        let within = |range: RangeInclusive<u64>, key, value: u64, expected| {
+            Problem::unless(range.contains(&value), key, &value, expected)
+        };
+        let long_enough = self.secret.expose().len() >= SHORTEST_SECRET_BYTES;
+        let (skew, cached) = (self.clock_skew_seconds, self.token_cache_entries);
+        let (refresh, min_refresh) = (self.jwks_refresh_seconds, self.jwks_min_refresh_seconds);
         let checks = [
-            Problem::unless(
-                self.secret.expose().len() >= SHORTEST_SECRET_BYTES,
-                "auth.secret",
-                &self.secret,
-                "at least 32 bytes",
-            ),
+            Problem::unless(long_enough, "auth.secret", &self.secret, "at least 32 bytes"),
             self.jwks_url.as_ref().and_then(jwks_url_problem),
-            Problem::unless(
-                (10..=86_400).contains(&self.jwks_refresh_seconds),
-                "auth.jwks_refresh_seconds",
-                &self.jwks_refresh_seconds,
-                "10 to 86400 seconds",
-            ),
-            Problem::unless(
-                (1..=3_600).contains(&self.jwks_min_refresh_seconds),
-                "auth.jwks_min_refresh_seconds",
-                &self.jwks_min_refresh_seconds,
-                "1 to 3600 seconds",
-            ),
-            Problem::unless(
-                self.jwks_stale_seconds <= 604_800,
-                "auth.jwks_stale_seconds",
-                &self.jwks_stale_seconds,
-                "0 to 604800 seconds",
-            ),
+            within(10..=86_400, "auth.jwks_refresh_seconds", refresh, "10 to 86400 seconds"),
+            within(1..=3_600, "auth.jwks_min_refresh_seconds", min_refresh, "1 to 3600 seconds"),
+            within(0..=604_800, "auth.jwks_stale_seconds", self.jwks_stale_seconds, "0 to 604800 seconds"),
             Problem::unless(!self.algorithms.is_empty(), "auth.algorithms", &"", "at least one of RS256, ES256"),
-            Problem::unless(
-                self.clock_skew_seconds <= 300,
-                "auth.clock_skew_seconds",
-                &self.clock_skew_seconds,
-                "0 to 300 seconds",
-            ),
+            within(0..=300, "auth.clock_skew_seconds", skew, "0 to 300 seconds"),
             Problem::unless(!self.role_claim.is_empty(), "auth.role_claim", &"", "the name of a claim"),
-            Problem::unless(
-                self.token_cache_entries <= 1_000_000,
-                "auth.token_cache_entries",
-                &self.token_cache_entries,
-                "0 to 1000000 tokens",
-            ),
-            Problem::unless(
-                (60..=3_600).contains(&self.step_up_seconds),
-                "auth.step_up_seconds",
-                &self.step_up_seconds,
-                "60 to 3600 seconds",
-            ),
+            within(0..=1_000_000, "auth.token_cache_entries", cached, "0 to 1000000 tokens"),
+            within(60..=3_600, "auth.step_up_seconds", self.step_up_seconds, "60 to 3600 seconds"),
+            within(100..=60_000, "auth.revocation_poll_ms", self.revocation_poll_ms, "100 to 60000 milliseconds"),
         ];
         checks.into_iter().flatten().collect()
     }

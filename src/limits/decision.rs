@@ -4,16 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 /// At most `limit` within any `window`; a caller that was quiet for a window may use the whole limit at once.
 ///
-/// Policies are few and come from the schema, never from a request. Those that differ in any field keep separate
-/// accounts.
+/// Policies are few and come from the schema or from a room, never from a request. Those that differ in any field keep
+/// separate accounts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Policy {
-    /// The name, a field's coordinate such as `Query.price`.
+    /// The name: a field's coordinate such as `Query.price`, or a room's own such as `auth.factor.subject`.
     pub name: Arc<str>,
     /// How much is allowed.
     pub limit: u32,
     /// In what time.
     pub window: Duration,
+}
+
+impl Policy {
+    /// Whether it keeps secrets from being guessed, and not only load from the server.
+    #[must_use]
+    pub(super) fn guards_secrets(&self) -> bool {
+        self.name.starts_with("auth.")
+    }
 }
 
 /// A wish to use up some of a policy's limit, of whoever asks.

@@ -22,11 +22,23 @@ impl Caller {
     #[must_use]
     pub fn new(principal: Option<&Principal>, address: IpAddr) -> Self {
         match principal {
-            Some(principal) => Self::digest("subject", principal.subject.as_bytes()),
-            None => match address.to_canonical() {
-                IpAddr::V4(address) => Self::digest("ipv4", &address.octets()),
-                IpAddr::V6(address) => Self::digest("ipv6", &address.octets()[..8]),
-            },
+            Some(principal) => Self::of_subject(&principal.subject),
+            None => Self::of_address(address),
+        }
+    }
+
+    /// A subject, wherever it calls from.
+    #[must_use]
+    pub fn of_subject(subject: &str) -> Self {
+        Self::digest("subject", subject.as_bytes())
+    }
+
+    /// An address, whoever calls from it.
+    #[must_use]
+    pub fn of_address(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::digest("ipv4", &address.octets()),
+            IpAddr::V6(address) => Self::digest("ipv6", &address.octets()[..8]),
         }
     }
 

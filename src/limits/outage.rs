@@ -33,6 +33,8 @@ impl Outages {
     pub(super) fn terms(&self, policy: &Policy, nodes: u32) -> Terms {
         match self.exceptions.get(&*policy.name).unwrap_or(&self.rule) {
             OnOutage::Local => Terms::Share(nodes),
+            // What is opened for the sake of callers must not let anybody guess.
+            OnOutage::Open if policy.guards_secrets() => Terms::Share(nodes),
             OnOutage::Open => Terms::Open,
             OnOutage::Closed => Terms::Closed,
         }
@@ -51,6 +53,22 @@ impl Outages {
         if last.take_if(|last| elapsed.saturating_sub(*last) >= CALM).is_some() {
             drop(last);
             tracing::info!("limits are shared again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_during_an_outage_lets_nobody_guess() {
+        let mut config = LimitsConfig::defaults();
+        config.on_outage = OnOutage::Open;
+        let outages = Outages::new(&config);
+        for (name, expected) in [("Query.price", Terms::Open), ("auth.factor.subject", Terms::Share(3))] {
+            let policy = Policy { name: name.into(), limit: 5, window: Duration::from_mins(15) };
+            assert_eq!(outages.terms(&policy, 3), expected, "{name}");
         }
     }
 }

@@ -14,6 +14,7 @@ mod harness;
 mod agent_state;
 mod architecture;
 mod auth_keys;
+mod auth_state;
 mod bus_redis;
 mod cache_contract;
 mod cache_invalidate;

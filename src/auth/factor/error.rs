@@ -1,6 +1,10 @@
 //! Why a second factor does not count. Messages are safe to send: they never repeat any part of what was shown.
 
+use std::time::Duration;
+
 use thiserror::Error;
+
+use crate::{events::EventsError, store::DatabaseError};
 
 /// Why a code of an authenticator app was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -31,4 +35,59 @@ pub enum StepUpError {
     /// Its time has passed.
     #[error("the step-up token has expired")]
     Expired,
+}
+
+/// Why something that needs a second factor, or changes one, was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FactorError {
+    /// Whoever wants it must first enrol a second factor.
+    #[error("this needs a second factor, and you have none: enrol one first")]
+    EnrolmentNeeded,
+    /// Whoever wants it must first show their second factor.
+    #[error("this needs your second factor: step up first")]
+    StepUpNeeded,
+    /// What was shown as a step-up token is none that counts.
+    #[error(transparent)]
+    BadToken(#[from] StepUpError),
+    /// There is no second factor, or none that waits to be confirmed.
+    #[error("there is no second factor")]
+    NotEnrolled,
+    /// The code does not count.
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    /// There were too many codes before.
+    #[error("there were too many codes; try again later")]
+    TooManyAttempts {
+        /// When trying again makes sense.
+        retry_after: Duration,
+    },
+    /// The secret was sealed with another master key.
+    #[error("the second factor cannot be read with this master key")]
+    Unreadable,
+    /// The log was not asked, or did not do it.
+    #[error(transparent)]
+    Unavailable(#[from] EventsError),
+}
+
+impl FactorError {
+    /// The label under which it is counted.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::EnrolmentNeeded => "enrolment_needed",
+            Self::StepUpNeeded => "step_up_needed",
+            Self::BadToken(_) => "bad_token",
+            Self::NotEnrolled => "not_enrolled",
+            Self::Code(CodeError::Wrong) => "wrong",
+            Self::Code(CodeError::Used) => "used",
+            Self::TooManyAttempts { .. } => "too_many",
+            Self::Unreadable => "unreadable",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+}
+
+impl From<DatabaseError> for FactorError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Unavailable(error.into())
+    }
 }

@@ -3,7 +3,11 @@
 use serde_json::json;
 
 use super::*;
-use crate::{auth::dev, config::DEVELOPMENT_SECRET, model::Role};
+use crate::{
+    auth::{ApiKey, dev},
+    config::DEVELOPMENT_SECRET,
+    model::Role,
+};
 
 fn signed(claims: &Value) -> String {
     token(&json!({ "alg": "HS256", "typ": "JWT" }), claims, hmac(DEVELOPMENT_SECRET))
@@ -117,9 +121,19 @@ async fn tokens_that_say_the_wrong_thing_are_refused_each_for_its_reason() {
         ("no subject", json!({ "sub": null }), AuthError::BadSubject),
         ("empty subject", json!({ "sub": "" }), AuthError::BadSubject),
         ("subject no text", json!({ "sub": 7 }), AuthError::BadSubject),
+        ("subject with a NUL", json!({ "sub": "ali\0ce" }), AuthError::BadSubject),
         ("long subject", json!({ "sub": "é".repeat(257) }), AuthError::BadSubject),
     ];
     all_refused(table.map(|(name, change, expected)| (name, signed(&good_but(&change)), expected))).await;
+}
+
+#[tokio::test]
+async fn an_api_key_is_never_taken_for_a_token() {
+    let authenticator = authenticator(&AuthConfig::defaults(), clock());
+    let key = ApiKey::generate().into_text().into_text();
+    assert_eq!(show(&authenticator, &key).await, Err(AuthError::UnknownApiKey));
+    let token = format!("tgk_{}", signed(&good()));
+    assert_eq!(show(&authenticator, &token).await, Err(AuthError::MalformedApiKey));
 }
 
 #[tokio::test]

@@ -43,14 +43,19 @@ impl ApiKey {
         text.starts_with(PREFIX)
     }
 
+    /// Whether a text has the form of a key's id.
+    #[must_use]
+    pub fn is_id(text: &str) -> bool {
+        text.len() == 2 * ID_BYTES && HEXLOWER.decode(text.as_bytes()).is_ok()
+    }
+
     /// Reads a key that somebody shows. Whether it is one of ours, its digest says.
     pub fn parse(text: &str) -> Result<Self, MalformedApiKey> {
         // An id has no underscore, a secret may.
         let (id, secret) = text.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).ok_or(MalformedApiKey)?;
-        let is_id = id.len() == 2 * ID_BYTES && HEXLOWER.decode(id.as_bytes()).is_ok();
         // 32 bytes have 43 characters; the length is looked at first, so that nothing long is decoded.
         let is_secret = secret.len() == 43 && BASE64_URL_SAFE_NO_PAD.decode(secret).is_ok();
-        if !is_id || !is_secret {
+        if !Self::is_id(id) || !is_secret {
             return Err(MalformedApiKey);
         }
         Ok(Self { text: text.to_owned(), id_end: PREFIX.len() + id.len() })
