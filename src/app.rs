@@ -7,7 +7,8 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    agent::{self, Agent},
+    agent::{self, Agent, AgentParts},
+    audit::Audit,
     auth::{AuthParts, AuthState, Authenticator},
     bus::Bus,
     cache::{Cache, CacheSettings, Tags},
@@ -164,6 +165,8 @@ pub struct Kept {
     pub events: Events,
     /// What was made of that.
     pub projector: Projector,
+    /// Who did what.
+    pub audit: Audit,
     /// What agents feel and remember.
     pub agent: Agent,
     vault: Vault,
@@ -184,18 +187,26 @@ impl Kept {
         let events = Events::new(stores.log.clone(), Upcasters::default(), own_bus, clock.clone(), retention);
         let vault = Vault::new(stores.vault.clone(), &master_key, clock);
         let projector = Projector::new(events.clone(), stores.index.clone(), agent::projections(&vault));
-        let agent = Agent::new(events.clone(), projector.clone(), stores.index.clone(), vault.clone(), &config.agent);
+        let audit = Audit::new(events.clone(), stores.log.clone(), &master_key, &config.audit);
+        let parts = AgentParts {
+            events: events.clone(),
+            audit: audit.clone(),
+            projector: projector.clone(),
+            index: stores.index.clone(),
+            vault: vault.clone(),
+        };
+        let agent = Agent::new(parts, &config.agent);
         if *stores.state().borrow() == DatabaseState::Up {
             vault.check_master_key().await?;
         }
-        Ok(Self { master_key, stores, events, projector, agent, vault })
+        Ok(Self { master_key, stores, events, projector, audit, agent, vault })
     }
 
     /// What is kept of who may do what. `limiter` counts attempts.
     #[must_use]
     pub fn auth(&self, config: &Config, limiter: Limiter, clock: Clock) -> AuthState {
-        let (events, log) = (self.events.clone(), self.stores.log.clone());
-        AuthState::new(&config.auth, AuthParts { events, log, master_key: &self.master_key, limiter, clock })
+        let (events, audit, log) = (self.events.clone(), self.audit.clone(), self.stores.log.clone());
+        AuthState::new(&config.auth, AuthParts { events, audit, log, master_key: &self.master_key, limiter, clock })
     }
 
     /// Starts what works in the background, and tells `part` how the database is.
@@ -205,6 +216,7 @@ impl Kept {
         tasks.spawn(stop.clone().run_until_cancelled_owned(watched));
         self.events.start(tasks, stop);
         self.projector.start(tasks, stop);
+        self.audit.start(tasks, stop);
     }
 }
 

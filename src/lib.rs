@@ -18,6 +18,8 @@ pub mod limits;
 pub mod events;
 pub mod vault;
 
+pub mod audit;
+
 pub mod auth;
 
 pub mod market;

@@ -10,13 +10,17 @@ use super::{
     emotion::{self, EmotionEvent},
 };
 use crate::{
+    audit::{Audit, Entry},
     events::{Aggregate, Begun, Command, DomainEvent, Events, EventsError},
-    model::{FieldError, Timestamp},
+    model::{FieldError, Origin, Timestamp},
 };
 
 /// Feelings. Clones share everything.
 #[derive(Debug, Clone)]
-pub struct Emotions(Events);
+pub struct Emotions {
+    events: Events,
+    audit: Audit,
+}
 
 /// A feeling, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,31 +49,33 @@ pub struct EmotionChange {
 }
 
 impl Emotions {
-    pub(super) fn new(events: Events) -> Self {
-        Self(events)
+    pub(super) fn new(events: Events, audit: Audit) -> Self {
+        Self { events, audit }
     }
 
     /// Takes in feedback to the agent of the command's subject.
     ///
     /// Feedback from several callers at once is taken in one after the other, and none is lost or refused: it says how
     /// far to move, and not where to.
-    pub async fn update(&self, command: Command, feedback: i32) -> Result<Feeling, AgentError> {
+    pub async fn update(&self, command: Command, origin: &Origin, feedback: i32) -> Result<Feeling, AgentError> {
         if !emotion::RANGE.contains(&feedback) {
             let problem = FieldError::new(&["feedback"], "it must be from -100 to 100");
             return Err(AgentError::Invalid(vec![problem]));
         }
-        self.0.within(self.append(command, feedback)).await
+        self.events.within(self.append(command, origin, feedback)).await
     }
 
-    async fn append(&self, command: Command, feedback: i32) -> Result<Feeling, AgentError> {
+    async fn append(&self, command: Command, origin: &Origin, feedback: i32) -> Result<Feeling, AgentError> {
         let id = stream(&command.user_id);
-        let mut work = match self.0.begin(command, &[id.clone()]).await? {
+        let mut work = match self.audit.begin(command, &[id.clone()]).await? {
             Begun::Fresh(work) => work,
             Begun::Repeated(result) => return self.as_of(&id, result["version"].as_u64().unwrap_or_default()).await,
         };
         let mut state = work.replay::<EmotionState>(&id).await?;
         let updated = EmotionEvent::EmotionUpdated(state.state.feel(feedback));
         work.append(&mut state, &[updated]).await?;
+        let said = json!({ "feedback": feedback, "points": state.state.points });
+        self.audit.record(&mut work, origin, Entry::done("emotion.update", id, said)).await?;
         let updated_at = Some(work.now());
         work.commit(json!({ "version": state.version })).await?;
         let EmotionState { points } = state.state;
@@ -79,9 +85,9 @@ impl Emotions {
     /// The feeling of a user's agent now.
     pub async fn current(&self, user_id: &str) -> Result<Feeling, AgentError> {
         let id = stream(user_id);
-        self.0
+        self.events
             .within(async {
-                let version = self.0.replay::<EmotionState>(&id).await?.version;
+                let version = self.events.replay::<EmotionState>(&id).await?.version;
                 self.as_of(&id, version).await
             })
             .await
@@ -94,11 +100,11 @@ impl Emotions {
         after: Option<u64>,
     ) -> Result<impl Stream<Item = EmotionChange> + Send + use<>, AgentError> {
         let id = stream(user_id);
-        let now = self.0.within(self.0.replay::<EmotionState>(&id)).await?.version;
+        let now = self.events.within(self.events.replay::<EmotionState>(&id)).await?.version;
         // A place that has not been reached yet is none of this user's.
         let after = after.unwrap_or(now).min(now);
         let user_id: Arc<str> = user_id.into();
-        Ok(self.0.follow_stream(&id, after).filter_map(move |event| {
+        Ok(self.events.follow_stream(&id, after).filter_map(move |event| {
             let change = change(&user_id, &event);
             if let Err(error) = &change {
                 tracing::error!(%error, "a change of a feeling cannot be read");
@@ -111,7 +117,7 @@ impl Emotions {
         let Some(before) = version.checked_sub(1) else {
             return Ok(Feeling { emotion: Emotion::default(), points: 0, version: 0, updated_at: None });
         };
-        let events = self.0.stream(id, before).await?;
+        let events = self.events.stream(id, before).await?;
         let event = events.first().ok_or_else(|| EventsError::Hole { id: id.into(), version })?;
         let EmotionUpdated { new_emotion, points, .. } = emotion::updated(event)?;
         Ok(Feeling { emotion: new_emotion, points, version, updated_at: Some(event.metadata.time) })

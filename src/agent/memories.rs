@@ -6,16 +6,15 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    AgentError, Memory,
+    AgentError, AgentParts, Memory,
     memory::{self, MemoryEvent, MemoryState, SealedWords},
     memory_index::NAME,
     store::{self, Placed},
 };
 use crate::{
-    events::{Begun, Command, DomainEvent, Events, EventsError, LogPosition, Projector},
-    model::FieldError,
-    store::Database,
-    vault::Vault,
+    audit::Entry,
+    events::{Begun, Command, DomainEvent, EventsError, LogPosition},
+    model::{FieldError, Origin},
 };
 
 /// How long a change waits for lists and searches to show it. It has been made in any case.
@@ -27,10 +26,7 @@ pub struct Memories(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    events: Events,
-    projector: Projector,
-    index: Database,
-    vault: Vault,
+    parts: AgentParts,
     most: u64,
 }
 
@@ -49,27 +45,32 @@ pub struct MemoryPlace(pub i64);
 
 impl Memories {
     /// At most `most` memories are kept for one subject.
-    pub(super) fn new(events: Events, projector: Projector, index: Database, vault: Vault, most: u64) -> Self {
-        Self(Arc::new(Shared { events, projector, index, vault, most }))
+    pub(super) fn new(parts: AgentParts, most: u64) -> Self {
+        Self(Arc::new(Shared { parts, most }))
     }
 
     /// Remembers something for the subject of the command.
-    pub async fn add(&self, command: Command, content: &str) -> Result<Memory, AgentError> {
+    pub async fn add(&self, command: Command, origin: &Origin, content: &str) -> Result<Memory, AgentError> {
         let problems = memory::problems(content);
         if !problems.is_empty() {
             return Err(AgentError::Invalid(problems));
         }
         let owner = Arc::clone(&command.user_id);
         self.check_room(&owner).await?;
-        let (memory, place) = self.0.events.within(self.append(command, content)).await?;
+        let (memory, place) = self.0.parts.events.within(self.append(command, origin, content)).await?;
         self.show(place).await;
         Ok(memory)
     }
 
-    async fn append(&self, command: Command, content: &str) -> Result<(Memory, LogPosition), AgentError> {
-        let Shared { events, vault, .. } = &*self.0;
+    async fn append(
+        &self,
+        command: Command,
+        origin: &Origin,
+        content: &str,
+    ) -> Result<(Memory, LogPosition), AgentError> {
+        let AgentParts { audit, vault, .. } = &self.0.parts;
         let owner = Arc::clone(&command.user_id);
-        let mut work = match events.begin(command, &[]).await? {
+        let mut work = match audit.begin(command, &[]).await? {
             Begun::Fresh(work) => work,
             Begun::Repeated(result) => {
                 let id = serde_json::from_value(result["memory"].clone()).map_err(|_| AgentError::NotFound)?;
@@ -82,6 +83,8 @@ impl Memories {
         let words = SealedWords::new(content, &owner, &vault.create().await?);
         let mut memory = work.replay::<MemoryState>(&stream(id)).await?;
         work.append(&mut memory, &[MemoryEvent::MemoryAdded { owner, words }]).await?;
+        let entry = Entry::done("memory.add", stream(id), json!({}));
+        audit.record(&mut work, origin, entry).await?;
         let created_at = work.now();
         let place = work.commit(json!({ "memory": id })).await?;
         Ok((Memory { id, content: content.to_owned(), created_at }, place))
@@ -89,7 +92,7 @@ impl Memories {
 
     /// One memory of this subject.
     pub async fn get(&self, owner: &str, id: Uuid) -> Result<Option<Memory>, AgentError> {
-        let Shared { events, vault, .. } = &*self.0;
+        let AgentParts { events, vault, .. } = &self.0.parts;
         events
             .within(async {
                 let memory = events.replay::<MemoryState>(&stream(id)).await?.state;
@@ -115,7 +118,7 @@ impl Memories {
         after: Option<MemoryPlace>,
         first: usize,
     ) -> Result<MemoryPage, AgentError> {
-        let index = &self.0.index;
+        let index = &self.0.parts.index;
         let before = after.map_or(i64::MAX, |place| place.0);
         let most = i64::try_from(first).unwrap_or(i64::MAX).saturating_add(1);
         let mut found: Vec<Placed> = match query.map(words_of) {
@@ -132,16 +135,16 @@ impl Memories {
     }
 
     /// Makes a memory of the command's subject unreadable, wherever there is a copy of it.
-    pub async fn forget(&self, command: Command, id: Uuid) -> Result<(), AgentError> {
-        let place = self.0.events.within(self.destroy(command, id)).await?;
+    pub async fn forget(&self, command: Command, origin: &Origin, id: Uuid) -> Result<(), AgentError> {
+        let place = self.0.parts.events.within(self.destroy(command, origin, id)).await?;
         self.show(place).await;
         Ok(())
     }
 
-    async fn destroy(&self, command: Command, id: Uuid) -> Result<LogPosition, AgentError> {
-        let Shared { events, vault, .. } = &*self.0;
+    async fn destroy(&self, command: Command, origin: &Origin, id: Uuid) -> Result<LogPosition, AgentError> {
+        let AgentParts { audit, vault, .. } = &self.0.parts;
         let owner = Arc::clone(&command.user_id);
-        let Begun::Fresh(mut work) = events.begin(command, &[stream(id)]).await? else { return Ok(LogPosition::START) };
+        let Begun::Fresh(mut work) = audit.begin(command, &[stream(id)]).await? else { return Ok(LogPosition::START) };
         let mut memory = work.replay::<MemoryState>(&stream(id)).await?;
         if memory.state.owner.as_deref() != Some(&*owner) {
             return Err(AgentError::NotFound);
@@ -151,6 +154,8 @@ impl Memories {
             return Ok(LogPosition::START);
         };
         work.append(&mut memory, &[MemoryEvent::MemoryForgotten { key_id }]).await?;
+        let entry = Entry::done("memory.forget", stream(id), json!({}));
+        audit.record(&mut work, origin, entry).await?;
         let place = work.commit(json!({ "memory": id })).await?;
         // The index does it once more, should this process end here.
         vault.destroy(key_id).await?;
@@ -158,7 +163,7 @@ impl Memories {
     }
 
     async fn check_room(&self, owner: &str) -> Result<(), AgentError> {
-        let Shared { index, most, .. } = &*self.0;
+        let Shared { parts: AgentParts { index, .. }, most } = &*self.0;
         let count = index.within(store::count(index, owner)).await?;
         if u64::try_from(count).unwrap_or_default() < *most {
             return Ok(());
@@ -169,7 +174,7 @@ impl Memories {
 
     /// Waits for lists and searches to show a change.
     async fn show(&self, place: LogPosition) {
-        if !self.0.projector.reached(NAME, place, SHOWN_WITHIN).await {
+        if !self.0.parts.projector.reached(NAME, place, SHOWN_WITHIN).await {
             tracing::debug!("a change of memories is not in the index yet");
         }
     }

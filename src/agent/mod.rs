@@ -21,11 +21,27 @@ pub use memories::{Memories, MemoryPage, MemoryPlace};
 pub use memory::{MOST_CHARS, Memory};
 
 use crate::{
+    audit::Audit,
     config::AgentConfig,
     events::{Events, Projection, Projector},
     store::Database,
     vault::Vault,
 };
+
+/// What the agent's state is kept with.
+#[derive(Debug)]
+pub struct AgentParts {
+    /// The log.
+    pub events: Events,
+    /// Where every change is recorded.
+    pub audit: Audit,
+    /// What keeps the index up to date.
+    pub projector: Projector,
+    /// The index.
+    pub index: Database,
+    /// The keys of memories.
+    pub vault: Vault,
+}
 
 /// The agent's state. Clones share everything.
 #[derive(Debug, Clone)]
@@ -37,11 +53,11 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// The state in this log, with `index` as far as `projector` has brought it.
+    /// The state that is kept with these.
     #[must_use]
-    pub fn new(events: Events, projector: Projector, index: Database, vault: Vault, config: &AgentConfig) -> Self {
-        let memories = Memories::new(events.clone(), projector, index, vault, config.max_memories);
-        Self { emotions: Emotions::new(events), memories }
+    pub fn new(parts: AgentParts, config: &AgentConfig) -> Self {
+        let emotions = Emotions::new(parts.events.clone(), parts.audit.clone());
+        Self { emotions, memories: Memories::new(parts, config.max_memories) }
     }
 }
 

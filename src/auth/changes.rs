@@ -4,6 +4,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::Value;
 
 use crate::{
+    audit::{Audit, AuditResult, Entry},
     events::{Begun, Command, Events, EventsError, Work},
     model::Origin,
     store::DatabaseError,
@@ -20,18 +21,27 @@ pub(super) struct Deed {
     pub(super) metadata: Value,
 }
 
+impl Deed {
+    fn entry(&self, result: AuditResult) -> Entry {
+        Entry { action: self.action, resource: self.resource.clone(), result, metadata: self.metadata.clone() }
+    }
+}
+
 /// Begins changes and makes them last.
 #[derive(Debug, Clone)]
-pub(super) struct Changes(Events);
+pub(super) struct Changes {
+    events: Events,
+    audit: Audit,
+}
 
 impl Changes {
-    pub(super) fn new(events: Events) -> Self {
-        Self(events)
+    pub(super) fn new(events: Events, audit: Audit) -> Self {
+        Self { events, audit }
     }
 
     /// Begins a change of what `locks` name.
     pub(super) async fn begin(&self, command: Command, locks: &[String]) -> Result<Begun, EventsError> {
-        self.0.begin(command, locks).await
+        self.audit.begin(command, locks).await
     }
 
     /// Begins a change that shows or proves something once. A retry under the same key would have to show it again, which
@@ -46,21 +56,24 @@ impl Changes {
     /// Makes a change last, with the word about it.
     pub(super) async fn commit(
         &self,
-        work: Box<Work>,
+        mut work: Box<Work>,
         origin: &Origin,
         deed: &Deed,
         result: Value,
     ) -> Result<(), EventsError> {
-        // Here the audit row joins the change: audit.record(&mut work, origin, entry).
+        self.audit.record(&mut work, origin, deed.entry(AuditResult::Success)).await?;
         work.commit(result).await?;
         tell(origin, deed, "who may do what was changed");
         Ok(())
     }
 
     /// Tells of what was tried and refused, after its own transaction was dropped.
-    #[expect(clippy::unused_self, reason = "the audit log is to be one of its parts")]
-    pub(super) fn refused(&self, _command: &Command, origin: &Origin, deed: &Deed) {
-        // Here the audit row stands alone: audit.record_alone(command, origin, entry).
+    pub(super) async fn refused(&self, command: &Command, origin: &Origin, deed: &Deed) {
+        let entry = deed.entry(AuditResult::Refused);
+        if let Err(error) = self.audit.record_alone(command.clone(), origin, entry).await {
+            // It was refused in any case.
+            tracing::error!(%error, "a refusal was not recorded");
+        }
         tell(origin, deed, "a second factor was refused");
     }
 
@@ -70,7 +83,7 @@ impl Changes {
         work: impl Future<Output = Result<T, E>> + Send + 'a,
     ) -> BoxFuture<'a, Result<T, E>> {
         // A transaction and all its statements are too much for the stack of whoever waits.
-        self.0.within(work).boxed()
+        self.events.within(work).boxed()
     }
 }
 

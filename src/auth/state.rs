@@ -5,12 +5,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     ApiKeys, SecondFactors, TokenRevocations, attempts::Attempts, changes::Changes, factor::SecondFactorParts,
 };
-use crate::{config::AuthConfig, events::Events, limits::Limiter, model::Clock, secrets::MasterKey, store::Database};
+use crate::{
+    audit::Audit, config::AuthConfig, events::Events, limits::Limiter, model::Clock, secrets::MasterKey,
+    store::Database,
+};
 
 /// What [`AuthState`] is made of.
 pub struct AuthParts<'a> {
     /// Through which changes are made.
     pub events: Events,
+    /// Where they are recorded.
+    pub audit: Audit,
     /// Where the tables are: the log's database.
     pub log: Database,
     /// What secrets and step-up tokens are protected with.
@@ -36,8 +41,8 @@ impl AuthState {
     /// Nothing is read yet; see [`start`](Self::start).
     #[must_use]
     pub fn new(config: &AuthConfig, parts: AuthParts<'_>) -> Self {
-        let AuthParts { events, log, master_key, limiter, clock } = parts;
-        let (changes, attempts) = (Changes::new(events), Attempts::new(limiter));
+        let AuthParts { events, audit, log, master_key, limiter, clock } = parts;
+        let (changes, attempts) = (Changes::new(events, audit), Attempts::new(limiter));
         Self {
             api_keys: ApiKeys::new(changes.clone(), log.clone(), attempts.clone(), clock.clone()),
             revocations: TokenRevocations::new(config, changes.clone(), log.clone(), clock.clone()),

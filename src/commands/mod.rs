@@ -4,6 +4,7 @@
 //! and `config` reads the settings. A new command is a variant of `Command` and a file named after it.
 //! `tests/it/config.rs` holds the printed forms to their promises.
 
+mod audit;
 mod config;
 mod migrate;
 mod projections;
@@ -39,6 +40,8 @@ enum Command {
     Sandbox(Listening),
     /// Bring the tables of the database up to date.
     Migrate(migrate::MigrateArgs),
+    /// Look after the record of who did what.
+    Audit(audit::AuditArgs),
     /// Look after what is made from the log of events.
     Projections(projections::ProjectionsArgs),
     /// Print the schema.
@@ -118,6 +121,7 @@ fn dispatch(command: Command) -> Result<(), CommandError> {
         Command::Serve(args) => wait_for(serve::run(args)),
         Command::Sandbox(args) => wait_for(sandbox::run(args)),
         Command::Migrate(args) => wait_for(migrate::run(args)),
+        Command::Audit(args) => wait_for(audit::run(args)),
         Command::Projections(args) => wait_for(projections::run(args)),
         Command::Schema => schema::run(),
         Command::Config(args) => config::run(args),

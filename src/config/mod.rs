@@ -6,6 +6,7 @@
 //! `docs/configuration.md` shows it. A new section is a file here, a field of [`Config`] and a line in `problems`.
 
 mod agent;
+mod audit;
 mod auth;
 mod cache;
 mod database;
@@ -27,6 +28,7 @@ mod telemetry;
 
 pub use self::redis::RedisConfig;
 pub use agent::AgentConfig;
+pub use audit::AuditConfig;
 pub use auth::{AuthConfig, DEVELOPMENT_SECRET, KeyAlgorithm, SecondFactor};
 pub use cache::CacheConfig;
 pub use database::DatabaseConfig;
@@ -79,6 +81,9 @@ pub struct Config {
     /// What an agent feels and remembers.
     #[config(nested)]
     pub agent: AgentConfig,
+    /// The record of who did what.
+    #[config(nested)]
+    pub audit: AuditConfig,
     /// Logs and metrics.
     #[config(nested)]
     pub telemetry: TelemetryConfig,
@@ -105,6 +110,7 @@ impl Config {
             self.resilience.problems(),
             self.market.problems(),
             self.agent.problems(),
+            self.audit.problems(),
             self.telemetry.problems(),
         ]
         .concat()

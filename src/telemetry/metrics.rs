@@ -90,6 +90,12 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Age of the oldest open transaction, which holds readers back.",
     ),
+    counter(
+        "tidegate_audit_rows_total",
+        &["action", "result"],
+        "Rows of the audit log, by what was done and how it ended.",
+    ),
+    gauge("tidegate_audit_checkpoint_rows", &[], "Rows that the last checkpoint signed on this node vouches for."),
     gauge("tidegate_projection_place", &["projection"], "Number of the last event that the projection has read."),
     counter("tidegate_projection_failures_total", &["projection"], "Times that a projection had to try again."),
     counter("tidegate_cache_lookups_total", &["cache", "outcome"], "Lookups, by how they were answered."),

@@ -12,12 +12,13 @@ use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tidegate::{
+    audit::Audit,
     auth::{
         ApiKeyDraft, ApiKeyError, AuthError, AuthParts, AuthState, Authenticator, CodeError, CreatedApiKey,
         FactorError, RevocationError, StepUpError, TokenName,
     },
     bus::Bus,
-    config::{AuthConfig, LimitsConfig, ResilienceConfig, SecondFactor},
+    config::{AuditConfig, AuthConfig, LimitsConfig, ResilienceConfig, SecondFactor},
     events::{Command, CommandKey, Events, Upcasters},
     limits::Limiter,
     model::{Chance, Clock, FieldError, Origin, Principal, Role, Timestamp},
@@ -96,7 +97,8 @@ impl Node {
         let master_key: MasterKey = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=".parse().unwrap();
         let limiter = Limiter::new(clock.clone(), &LimitsConfig::defaults());
         let log = stores.log.clone();
-        let parts = AuthParts { events, log, master_key: &master_key, limiter, clock: clock.clone() };
+        let audit = Audit::new(events.clone(), log.clone(), &master_key, &AuditConfig::defaults());
+        let parts = AuthParts { events, audit, log, master_key: &master_key, limiter, clock: clock.clone() };
         let state = AuthState::new(&config, parts);
         state.start(&TaskTracker::new(), &CancellationToken::new()).await;
         let resilience = ResilienceConfig::defaults();

@@ -155,6 +155,8 @@ async fn check_projections(database: &FreshDatabase) {
         assert!(clock.instant() < end, "the index stays behind the log");
         sleep(Duration::from_millis(20)).await;
     }
-    let verified = program(&database.config).args(["projections", "rebuild", "memories"]).output().await;
-    assert!(verified.expect("it runs").status.success());
+    for arguments in [&["projections", "rebuild", "memories"][..], &["audit", "verify"]] {
+        let output = program(&database.config).args(arguments).output().await.expect("it runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -13,6 +13,7 @@ mod harness;
 
 mod agent_state;
 mod architecture;
+mod audit_log;
 mod auth_keys;
 mod auth_state;
 mod bus_redis;

@@ -163,7 +163,7 @@ impl SecondFactors {
             Ok(issued.into_iter().map(|IssuedRecoveryCode { text, .. }| text).collect())
         };
         let confirmed = changes.within(confirmed).await;
-        self.tell("second_factor.confirm", &command, origin, confirmed.as_ref().map(|_| ()));
+        self.tell("second_factor.confirm", &command, origin, confirmed.as_ref().map(|_| ())).await;
         confirmed
     }
 
@@ -185,7 +185,7 @@ impl SecondFactors {
             Ok(SteppedUp { token: step_up.issue(&subject, clock.now()), recovery_codes_left })
         };
         let stepped_up = changes.within(stepped_up).await;
-        self.tell("second_factor.step_up", &command, origin, stepped_up.as_ref().map(|_| ()));
+        self.tell("second_factor.step_up", &command, origin, stepped_up.as_ref().map(|_| ())).await;
         stepped_up
     }
 
@@ -255,12 +255,12 @@ impl SecondFactors {
     }
 
     /// Counts an attempt, and tells of one that was refused.
-    fn tell(&self, action: &'static str, command: &Command, origin: &Origin, outcome: Result<(), &FactorError>) {
+    async fn tell(&self, action: &'static str, command: &Command, origin: &Origin, outcome: Result<(), &FactorError>) {
         let label = outcome.map_or_else(FactorError::label, |()| "accepted");
         counter!("tidegate_auth_factor_attempts_total", "outcome" => label).increment(1);
         if let Err(FactorError::Code(_) | FactorError::TooManyAttempts { .. }) = outcome {
             let deed = deed(action, &command.user_id, json!({ "refused": label }));
-            self.0.changes.refused(command, origin, &deed);
+            self.0.changes.refused(command, origin, &deed).await;
         }
     }
 }

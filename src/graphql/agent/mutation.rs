@@ -65,7 +65,7 @@ impl AgentMutation {
         #[graphql(desc = "From -100 to 100.")] feedback: i32,
     ) -> Result<EmotionState> {
         let command = ctx.command("updateEmotion", &json!({ "feedback": feedback }));
-        let feeling = ctx.services().agent.emotions.update(command, feedback).await;
+        let feeling = ctx.services().agent.emotions.update(command, ctx.origin(), feedback).await;
         Ok(EmotionState(feeling.map_err(ApiError::from)?))
     }
 
@@ -77,7 +77,7 @@ impl AgentMutation {
         #[graphql(desc = "What to remember, 1 to 8000 characters.")] content: String,
     ) -> Result<Memory> {
         let command = ctx.command("addMemory", &json!({ "content": content }));
-        let memory = ctx.services().agent.memories.add(command, &content).await;
+        let memory = ctx.services().agent.memories.add(command, ctx.origin(), &content).await;
         Ok(Memory(memory.map_err(ApiError::from)?))
     }
 
@@ -94,7 +94,7 @@ impl AgentMutation {
         };
         let Some(id) = memory_of(&input.id) else { return Ok(missing()) };
         let command = ctx.command("memoryForget", &json!({ "id": id }));
-        match ctx.services().agent.memories.forget(command, id).await {
+        match ctx.services().agent.memories.forget(command, ctx.origin(), id).await {
             Ok(()) => Ok(MemoryForgetPayload { forgotten_id: Some(input.id), user_errors: Vec::new() }),
             Err(AgentError::NotFound) => Ok(missing()),
             Err(error) => Err(ApiError::from(error).into()),

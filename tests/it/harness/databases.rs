@@ -105,6 +105,13 @@ impl FreshDatabase {
         execute(&stores.log, sql).await;
     }
 
+    /// Several statements.
+    pub(crate) async fn execute_each(&self, stores: &Stores, sql: &'static str) {
+        for statement in sql.split(';').filter(|statement| !statement.trim().is_empty()) {
+            execute(&stores.log, statement).await;
+        }
+    }
+
     pub(crate) async fn execute_index(&self, stores: &Stores, sql: &'static str) {
         execute(&stores.index, sql).await;
     }

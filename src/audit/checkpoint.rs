@@ -1,0 +1,73 @@
+//! Signed words about how far the lanes have come.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    events::canonical,
+    model::Timestamp,
+    secrets::{PublicKey, Signer, is_signed_by},
+};
+
+/// What was there at some time, and who says so.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Checkpoint {
+    /// 1, 2, 3, without holes.
+    pub(super) id: i64,
+    pub(super) time: Timestamp,
+    /// The newest row of each lane that has any.
+    pub(super) heads: BTreeMap<i16, Head>,
+    /// How many rows there are up to these.
+    pub(super) rows: i64,
+    pub(super) signature: Vec<u8>,
+    pub(super) public_key: Vec<u8>,
+}
+
+/// The newest row of a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub(super) number: i64,
+    /// In hexadecimal.
+    pub(super) hash: String,
+}
+
+impl Checkpoint {
+    /// Signs what is there now, after the checkpoint before.
+    pub(super) fn sign(signer: &Signer, before: Option<&Self>, time: Timestamp, heads: BTreeMap<i16, Head>) -> Self {
+        let rows = heads.values().map(|head| head.number).sum();
+        let id = before.map_or(0, |before| before.id) + 1;
+        let public_key = signer.public_key().to_vec();
+        let mut checkpoint = Self { id, time, heads, rows, signature: Vec::new(), public_key };
+        checkpoint.signature = signer.sign(checkpoint.message(before).as_bytes()).to_vec();
+        checkpoint
+    }
+
+    /// Whether whoever has this key signed it, as the one after `before`.
+    pub(super) fn is_genuine(&self, key: &PublicKey, before: Option<&Self>) -> bool {
+        self.id == before.map_or(0, |before| before.id) + 1
+            && self.rows == self.heads.values().map(|head| head.number).sum::<i64>()
+            && is_signed_by(key, self.message(before).as_bytes(), &self.signature)
+    }
+
+    fn message(&self, before: Option<&Self>) -> String {
+        let before = before.map(|before| hex(&before.signature));
+        canonical(&json!({
+            "id": self.id,
+            "time": self.time.timestamp_micros(),
+            "heads": self.heads,
+            "rows": self.rows,
+            "previousSignature": before,
+        }))
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

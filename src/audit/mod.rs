@@ -1,0 +1,195 @@
+//! Who did what: a row for every change, in the transaction of that change, chained so that tampering is found.
+//!
+//! Owns the chains, the signed checkpoints, and their inspection. It must never hold a secret, never change or delete a
+//! row, and does not decide what is worth recording: the rooms that change something do. There are several chains
+//! (lanes), as whoever writes to one holds it until the transaction ends. `tests/it/audit_log.rs` tampers with all of it.
+
+mod checkpoint;
+mod entry;
+mod row;
+mod store;
+mod verify;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use metrics::{counter, gauge};
+use serde_json::Value;
+use tokio::time::sleep;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    checkpoint::{Checkpoint, Head, hex},
+    row::{LANES, ORIGIN, lane_of},
+};
+use crate::{
+    config::AuditConfig,
+    events::{Begun, Command, Events, EventsError, Work},
+    model::Origin,
+    secrets::{MasterKey, PublicKey, Signer},
+    store::{Database, DatabaseError},
+};
+
+pub use entry::{AuditResult, Entry};
+pub use row::AuditRow;
+pub use verify::{Flaw, Verdict};
+
+/// The name under which checkpoints are begun.
+const SYSTEM: &str = "tidegate";
+
+/// The audit log. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Audit(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    events: Events,
+    log: Database,
+    signer: Signer,
+    interval: Duration,
+}
+
+/// Which rows are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Only of this subject.
+    pub user_id: Option<String>,
+    /// Only of this kind.
+    pub action: Option<String>,
+}
+
+/// Some rows, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditPage {
+    /// The rows.
+    pub rows: Vec<AuditRow>,
+    /// Whether there are older ones.
+    pub more: bool,
+}
+
+impl Audit {
+    /// The audit log in this store; checkpoints are signed with a key that is derived from the master key.
+    #[must_use]
+    pub fn new(events: Events, log: Database, master_key: &MasterKey, config: &AuditConfig) -> Self {
+        let signer = Signer::new(&master_key.derive("audit/checkpoint"));
+        let interval = Duration::from_secs(config.checkpoint_seconds);
+        Self(Arc::new(Shared { events, log, signer, interval }))
+    }
+
+    /// Signs checkpoints in the background.
+    pub fn start(&self, tasks: &TaskTracker, stop: &CancellationToken) {
+        tasks.spawn(stop.clone().run_until_cancelled_owned(self.clone().sign_for_ever()));
+    }
+
+    /// Begins a change that is to be recorded, of what the locks name. Holds the lane of the command's subject, too.
+    pub async fn begin(&self, command: Command, locks: &[String]) -> Result<Begun, EventsError> {
+        let lane = format!("audit:{}", lane_of(&command.user_id));
+        let locks: Vec<String> = locks.iter().cloned().chain([lane]).collect();
+        self.0.events.begin(command, &locks).await
+    }
+
+    /// Records what is done in this transaction, which [`begin`](Self::begin) has begun.
+    pub async fn record(&self, work: &mut Work, origin: &Origin, entry: Entry) -> Result<(), EventsError> {
+        let Entry { action, resource, result, metadata } = entry.storable();
+        let (user_id, time) = (work.command().user_id.to_string(), work.now());
+        let lane = lane_of(&user_id);
+        let (log, transaction) = work.transaction();
+        let (number, previous_hash) = match store::head(log, transaction, lane).await? {
+            Some((number, hash)) => (number + 1, hash),
+            None => (1, ORIGIN.to_vec()),
+        };
+        let mut row = AuditRow {
+            id: 0,
+            lane,
+            number,
+            time,
+            user_id,
+            action: action.to_owned(),
+            resource,
+            result: result.as_str().to_owned(),
+            metadata,
+            source_address: origin.address.to_string(),
+            user_agent: origin.user_agent.as_deref().map(|text| text.replace('\0', "\u{fffd}")),
+            previous_hash,
+            hash: Vec::new(),
+        };
+        row.hash = row.computed_hash().to_vec();
+        store::insert(log, transaction, &row).await?;
+        counter!("tidegate_audit_rows_total", "action" => action, "result" => result.as_str()).increment(1);
+        Ok(())
+    }
+
+    /// Records what has no transaction of its own: what was refused, and what is kept elsewhere.
+    pub async fn record_alone(&self, command: Command, origin: &Origin, entry: Entry) -> Result<(), EventsError> {
+        // The key belongs to the change, which did not come about.
+        let command = Command { key: None, ..command };
+        let recorded = async {
+            if let Begun::Fresh(mut work) = self.begin(command, &[]).await? {
+                self.record(&mut work, origin, entry).await?;
+                work.commit(Value::Null).await?;
+            }
+            Ok(())
+        };
+        self.0.events.within(recorded).await
+    }
+
+    /// Rows that the filter lets through, before (older than) an id, newest first.
+    pub async fn page(
+        &self,
+        filter: &AuditFilter,
+        before: Option<i64>,
+        first: usize,
+    ) -> Result<AuditPage, DatabaseError> {
+        let most = i64::try_from(first).unwrap_or(i64::MAX).saturating_add(1);
+        let found = store::page(&self.0.log, filter, before.unwrap_or(i64::MAX), most);
+        let mut rows = self.0.log.within(found).await?;
+        let more = rows.len() > first;
+        rows.truncate(first);
+        Ok(AuditPage { rows, more })
+    }
+
+    /// What checkpoints are signed with. Keep it elsewhere: it tells ours from those of whoever has the database.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.0.signer.public_key()
+    }
+
+    /// Signs how far the lanes have come, if any has moved since the last time; says whether it did.
+    pub async fn sign_checkpoint(&self) -> Result<bool, EventsError> {
+        let command = Command { user_id: SYSTEM.into(), correlation_id: SYSTEM.into(), causation_id: None, key: None };
+        let signed = async {
+            let locks = ["audit:checkpoint".to_owned()];
+            let Begun::Fresh(mut work) = self.0.events.begin(command, &locks).await? else { return Ok(false) };
+            let time = work.now();
+            let (log, transaction) = work.transaction();
+            let before = store::newest_checkpoint(log, transaction).await?;
+            let mut heads = BTreeMap::new();
+            for lane in (0..LANES).filter_map(|lane| i16::try_from(lane).ok()) {
+                if let Some((number, hash)) = store::head(log, transaction, lane).await? {
+                    heads.insert(lane, Head { number, hash: hex(&hash) });
+                }
+            }
+            if before.as_ref().map_or(heads.is_empty(), |before| before.heads == heads) {
+                return Ok(false);
+            }
+            let checkpoint = Checkpoint::sign(&self.0.signer, before.as_ref(), time, heads);
+            store::put_checkpoint(log, transaction, &checkpoint).await?;
+            work.commit(Value::Null).await?;
+            gauge!("tidegate_audit_checkpoint_rows").set(checkpoint.rows as f64);
+            Ok(true)
+        };
+        self.0.events.within(signed).await
+    }
+
+    async fn sign_for_ever(self) {
+        loop {
+            sleep(self.0.interval).await;
+            if let Err(error) = self.sign_checkpoint().await {
+                tracing::warn!(%error, "no checkpoint of the audit log was signed");
+            }
+        }
+    }
+
+    fn log(&self) -> &Database {
+        &self.0.log
+    }
+}

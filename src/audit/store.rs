@@ -1,0 +1,156 @@
+//! The tables of the audit log.
+
+use serde_json::Value;
+use sqlx::types::Json;
+
+use super::{AuditFilter, AuditRow, checkpoint::Checkpoint};
+use crate::{
+    model::Timestamp,
+    store::{Database, DatabaseError, Transaction, on},
+};
+
+/// Most rows that one answer of the database carries.
+pub(super) const PAGE: i64 = 1_000;
+
+type Row =
+    (i64, i16, i64, Timestamp, String, String, String, String, Json<Value>, String, Option<String>, Vec<u8>, Vec<u8>);
+
+type CheckpointRow = (i64, Timestamp, Json<Value>, i64, Vec<u8>, Vec<u8>);
+
+fn row(row: Row) -> AuditRow {
+    let (
+        id,
+        lane,
+        number,
+        time,
+        user_id,
+        action,
+        resource,
+        result,
+        metadata,
+        source_address,
+        user_agent,
+        previous,
+        hash,
+    ) = row;
+    AuditRow {
+        id,
+        lane,
+        number,
+        time,
+        user_id,
+        action,
+        resource,
+        result,
+        metadata: metadata.0,
+        source_address,
+        user_agent,
+        previous_hash: previous,
+        hash,
+    }
+}
+
+/// The newest row of a lane: its number and hash.
+pub(super) async fn head(
+    log: &Database,
+    transaction: &mut Transaction,
+    lane: i16,
+) -> Result<Option<(i64, Vec<u8>)>, DatabaseError> {
+    const HEAD: &str = "SELECT number, hash FROM audit_log WHERE lane = $1 ORDER BY number DESC LIMIT 1";
+    let found = on!(transaction, connection => {
+        sqlx::query_as(HEAD).bind(lane).fetch_optional(&mut **connection).await
+    });
+    found.map_err(|error| log.failed(error))
+}
+
+pub(super) async fn insert(log: &Database, transaction: &mut Transaction, row: &AuditRow) -> Result<(), DatabaseError> {
+    const INSERT: &str = "INSERT INTO audit_log (lane, number, \"time\", user_id, action, resource, result, metadata, \
+        source_address, user_agent, previous_hash, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    let done = on!(transaction, connection => {
+        let query = sqlx::query(INSERT).bind(row.lane).bind(row.number).bind(row.time).bind(&row.user_id);
+        let query = query.bind(&row.action).bind(&row.resource).bind(&row.result).bind(Json(&row.metadata));
+        let query = query.bind(&row.source_address).bind(&row.user_agent).bind(&row.previous_hash).bind(&row.hash);
+        query.execute(&mut **connection).await.map(drop)
+    });
+    done.map_err(|error| log.failed(error))
+}
+
+/// Rows of a lane after a number, in order, at most a page.
+pub(super) async fn lane(log: &Database, lane: i16, after: i64) -> Result<Vec<AuditRow>, DatabaseError> {
+    const LANE: &str = "SELECT id, lane, number, \"time\", user_id, action, resource, result, metadata, source_address, \
+        user_agent, previous_hash, hash FROM audit_log WHERE lane = $1 AND number > $2 ORDER BY number LIMIT $3";
+    let rows: Result<Vec<Row>, _> = on!(&mut log.read().await?, connection => {
+        sqlx::query_as(LANE).bind(lane).bind(after).bind(PAGE).fetch_all(&mut **connection).await
+    });
+    Ok(rows.map_err(|error| log.failed(error))?.into_iter().map(self::row).collect())
+}
+
+/// One row of a lane.
+pub(super) async fn find(log: &Database, lane: i16, number: i64) -> Result<Option<AuditRow>, DatabaseError> {
+    const FIND: &str = "SELECT id, lane, number, \"time\", user_id, action, resource, result, metadata, source_address, \
+        user_agent, previous_hash, hash FROM audit_log WHERE lane = $1 AND number = $2";
+    let found: Result<Option<Row>, _> = on!(&mut log.read().await?, connection => {
+        sqlx::query_as(FIND).bind(lane).bind(number).fetch_optional(&mut **connection).await
+    });
+    Ok(found.map_err(|error| log.failed(error))?.map(self::row))
+}
+
+/// Rows before an id that the filter lets through, newest first.
+pub(super) async fn page(
+    log: &Database,
+    filter: &AuditFilter,
+    before: i64,
+    most: i64,
+) -> Result<Vec<AuditRow>, DatabaseError> {
+    const PAGE: &str = "SELECT id, lane, number, \"time\", user_id, action, resource, result, metadata, source_address, \
+        user_agent, previous_hash, hash FROM audit_log WHERE id < $1 AND ($2 IS NULL OR user_id = $2) \
+        AND ($3 IS NULL OR action = $3) ORDER BY id DESC LIMIT $4";
+    let rows: Result<Vec<Row>, _> = on!(&mut log.read().await?, connection => {
+        let query = sqlx::query_as(PAGE).bind(before).bind(&filter.user_id).bind(&filter.action).bind(most);
+        query.fetch_all(&mut **connection).await
+    });
+    Ok(rows.map_err(|error| log.failed(error))?.into_iter().map(self::row).collect())
+}
+
+pub(super) async fn put_checkpoint(
+    log: &Database,
+    transaction: &mut Transaction,
+    checkpoint: &Checkpoint,
+) -> Result<(), DatabaseError> {
+    const PUT: &str = "INSERT INTO audit_checkpoints (id, \"time\", heads, row_count, signature, public_key) \
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    let Checkpoint { id, time, heads, rows, signature, public_key } = checkpoint;
+    let heads = Json(serde_json::to_value(heads).unwrap_or_default());
+    let done = on!(transaction, connection => {
+        let query = sqlx::query(PUT).bind(id).bind(time).bind(&heads).bind(rows).bind(signature).bind(public_key);
+        query.execute(&mut **connection).await.map(drop)
+    });
+    done.map_err(|error| log.failed(error))
+}
+
+pub(super) async fn newest_checkpoint(
+    log: &Database,
+    transaction: &mut Transaction,
+) -> Result<Option<Checkpoint>, DatabaseError> {
+    const NEWEST: &str = "SELECT id, \"time\", heads, row_count, signature, public_key FROM audit_checkpoints \
+        ORDER BY id DESC LIMIT 1";
+    let found: Result<Option<CheckpointRow>, _> = on!(transaction, connection => {
+        sqlx::query_as(NEWEST).fetch_optional(&mut **connection).await
+    });
+    Ok(found.map_err(|error| log.failed(error))?.map(checkpoint))
+}
+
+/// Checkpoints after an id, in order, at most a page.
+pub(super) async fn checkpoints(log: &Database, after: i64) -> Result<Vec<Checkpoint>, DatabaseError> {
+    const LIST: &str = "SELECT id, \"time\", heads, row_count, signature, public_key FROM audit_checkpoints \
+        WHERE id > $1 ORDER BY id LIMIT $2";
+    let rows: Result<Vec<CheckpointRow>, _> = on!(&mut log.read().await?, connection => {
+        sqlx::query_as(LIST).bind(after).bind(PAGE).fetch_all(&mut **connection).await
+    });
+    Ok(rows.map_err(|error| log.failed(error))?.into_iter().map(checkpoint).collect())
+}
+
+fn checkpoint((id, time, heads, rows, signature, public_key): CheckpointRow) -> Checkpoint {
+    // Heads that cannot be read are none, and the signature does not fit them.
+    Checkpoint { id, time, heads: serde_json::from_value(heads.0).unwrap_or_default(), rows, signature, public_key }
+}
