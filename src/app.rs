@@ -122,7 +122,15 @@ impl App {
 
         // Where it is asked.
         let max_coins = config.graphql.max_coins;
-        let services = Services { prices, agent: kept.agent.clone(), upstreams, tags, clock: clock.clone(), max_coins };
+        let services = Services {
+            prices,
+            agent: kept.agent.clone(),
+            audit: kept.audit.clone(),
+            upstreams,
+            tags,
+            clock: clock.clone(),
+            max_coins,
+        };
         let gateway = Gateway::new(&config.graphql, &config.limits, services, limiter, answers_kept)?;
         let front = Front {
             gateway,

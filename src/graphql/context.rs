@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{RequestId, loaders::Loaders};
 use crate::{
     agent::Agent,
+    audit::{Audit, Entry},
     cache::{Tag, Tags},
     events::{Command, CommandKey},
     market::Prices,
@@ -26,6 +27,8 @@ pub struct Services {
     pub prices: Prices,
     /// What agents feel and remember.
     pub agent: Agent,
+    /// Who did what.
+    pub audit: Audit,
     /// The upstreams and their breakers.
     pub upstreams: Upstreams,
     /// What cached values can be invalidated by.
@@ -143,6 +146,8 @@ pub(crate) trait ContextExt {
     fn caller(&self) -> &Principal;
     /// Where the request of a mutation came from.
     fn origin(&self) -> &Origin;
+    /// Records what this mutation has done elsewhere than in the database, `what` to `resource`.
+    fn record(&self, what: &'static str, resource: String, metadata: Value) -> impl Future<Output = ()> + Send;
     /// The wish that a mutation stands for: to do `what` with these arguments.
     fn command(&self, what: &str, arguments: &Value) -> Command;
 }
@@ -162,6 +167,15 @@ impl ContextExt for Context<'_> {
 
     fn origin(&self) -> &Origin {
         &self.scope().errand().origin
+    }
+
+    async fn record(&self, what: &'static str, resource: String, metadata: Value) {
+        let entry = Entry::done(what, resource, metadata);
+        let recorded = self.services().audit.record_alone(self.command(what, &Value::Null), self.origin(), entry).await;
+        if let Err(error) = recorded {
+            // It is done, and must be possible without a database, too.
+            tracing::error!(%error, what, "what an operator did was not recorded");
+        }
     }
 
     fn command(&self, what: &str, arguments: &Value) -> Command {

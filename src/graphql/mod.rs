@@ -7,6 +7,7 @@
 mod admission;
 mod agent;
 mod answers;
+mod audit;
 mod caches;
 mod context;
 mod directives;
@@ -22,6 +23,7 @@ mod market;
 mod meters;
 #[cfg(test)]
 mod nulls;
+mod page_info;
 mod persisted;
 mod plan;
 mod rows;

@@ -4,6 +4,7 @@ use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions, Schema, 
 
 use super::{
     agent::{AgentMutation, AgentQuery, AgentSubscription},
+    audit::AuditQuery,
     caches::CachesMutation,
     context::Services,
     market::{MarketQuery, MarketSubscription},
@@ -13,7 +14,7 @@ use super::{
 
 /// What can be asked for.
 #[derive(MergedObject, Default)]
-pub(crate) struct Query(AgentQuery, MarketQuery, UpstreamsQuery);
+pub(crate) struct Query(AgentQuery, AuditQuery, MarketQuery, UpstreamsQuery);
 
 /// What can be changed.
 #[derive(MergedObject, Default)]

@@ -10,7 +10,7 @@ use tidegate::{
     store::{StoreParts, Stores},
 };
 
-use crate::harness::{FreshDatabase, on_both, program};
+use crate::harness::{FreshDatabase, TestApp, on_both, program};
 
 on_both! {
     what_is_recorded_is_listed_and_verifies
@@ -18,6 +18,7 @@ on_both! {
     writers_on_two_nodes_keep_one_chain_a_lane
     tampering_is_found_and_named
     the_command_says_so_with_its_exit_code
+    operators_read_it_by_the_front_door
 }
 
 struct Node {
@@ -209,4 +210,53 @@ async fn the_command_says_so_with_its_exit_code(database: FreshDatabase) {
         said.starts_with("error: row 2: number 2 of lane ") && said.ends_with("is not as it was written\n"),
         "{said}"
     );
+}
+
+async fn operators_read_it_by_the_front_door(database: FreshDatabase) {
+    let app = TestApp::builder().database(&database).start().await;
+    for document in [
+        "mutation { updateEmotion(feedback: 7) { points } }",
+        "mutation { addMemory(content: \"never in the audit log\") { id } }",
+    ] {
+        assert!(app.alice().query(document).await.json()["errors"].is_null());
+    }
+    let admin = app.admin();
+    for document in [
+        "mutation { upstreamForceOpen(input: {name: \"coinbase\"}) { userErrors { code } } }",
+        "mutation { cacheInvalidate(input: {tags: [\"a\"]}) { userErrors { code } } }",
+    ] {
+        assert!(admin.query(document).await.json()["errors"].is_null());
+    }
+    let asked = "{ auditLog(first: 2) { nodes { user action resource result metadata sourceAddress userAgent time }
+        pageInfo { hasNextPage endCursor } } }";
+    let reply = admin.query(asked).await;
+    assert_eq!(reply.header("cache-control"), "no-store");
+    let page = reply.json()["data"]["auditLog"].clone();
+    let newest = &page["nodes"][0];
+    for (field, value) in [
+        ("user", "admin"),
+        ("action", "cache.invalidate"),
+        ("resource", "cache"),
+        ("result", "SUCCESS"),
+        ("metadata", "{\"keys\":[],\"tags\":[\"a\"]}"),
+        ("sourceAddress", "127.0.0.1"),
+    ] {
+        assert_eq!(newest[field], value, "{newest}");
+    }
+    assert_eq!(page["pageInfo"]["hasNextPage"], true);
+    let after = page["pageInfo"]["endCursor"].as_str().unwrap();
+    let rest =
+        admin.query(&format!("{{ auditLog(after: {after:?}) {{ nodes {{ user action resource metadata }} }} }}")).await;
+    assert!(!rest.text.contains("never in the audit log"));
+    let rest = rest.json()["data"]["auditLog"]["nodes"].clone();
+    assert_eq!(rest[0]["action"], "memory.add", "{rest}");
+    let feeling = json!({"user": "alice", "action": "emotion.update", "resource": "emotion:alice",
+        "metadata": "{\"feedback\":7,\"points\":4}"});
+    assert_eq!(rest[1], feeling);
+    let of_alice = admin.query("{ auditLog(user: \"alice\", action: \"memory.add\") { nodes { id } } }").await.json();
+    assert_eq!(of_alice["data"]["auditLog"]["nodes"].as_array().unwrap().len(), 1);
+    app.alice().query(asked).await.refused(403, "FORBIDDEN");
+    let bad = admin.query("{ auditLog(first: 0, after: \"x\", user: \"a\\u0000\") { nodes { id } } }").await;
+    assert_eq!(bad.code(), "BAD_USER_INPUT");
+    assert_eq!(bad.json()["errors"][0]["extensions"]["fields"].as_array().unwrap().len(), 3);
 }

@@ -1,6 +1,7 @@
 //! `cacheInvalidate`.
 
 use async_graphql::{Context, Enum, InputObject, Object, SimpleObject};
+use serde_json::json;
 
 use crate::{
     cache::{Tag, Tags},
@@ -93,6 +94,8 @@ impl CachesMutation {
         let by = ctx.scope().principal().map(|principal| &*principal.subject);
         let keys: Vec<String> = input.keys.iter().map(|named| format!("{}:{}", named.cache, named.key)).collect();
         tracing::warn!(by, ?keys, tags = ?input.tags, "an operator invalidated cached values");
+        let forgotten = json!({ "keys": keys, "tags": input.tags });
+        ctx.record("cache.invalidate", "cache".to_owned(), forgotten).await;
         let invalidation = CacheInvalidation { keys: input.keys.len(), tags: input.tags.len() };
         CacheInvalidatePayload { invalidation: Some(invalidation), user_errors }
     }

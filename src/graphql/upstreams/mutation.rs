@@ -1,6 +1,7 @@
 //! `upstreamForceOpen`, `upstreamForceClose` and `upstreamReset`.
 
 use async_graphql::{Context, Enum, InputObject, Object, SimpleObject};
+use serde_json::json;
 
 use super::types::Upstream;
 use crate::{
@@ -54,28 +55,34 @@ impl UpstreamsMutation {
     #[graphql(directive = auth::apply(RequiredRole::Admin))]
     async fn upstream_force_open(&self, ctx: &Context<'_>, input: UpstreamInput) -> UpstreamPayload {
         let status = ctx.services().upstreams.force_open(&input.name);
-        payload(ctx, "force_open", &input.name, status)
+        payload(ctx, "upstream.force_open", &input.name, status).await
     }
 
     /// Lets every call to an upstream through until it is reset, whatever comes back.
     #[graphql(directive = auth::apply(RequiredRole::Admin))]
     async fn upstream_force_close(&self, ctx: &Context<'_>, input: UpstreamInput) -> UpstreamPayload {
         let status = ctx.services().upstreams.force_close(&input.name);
-        payload(ctx, "force_close", &input.name, status)
+        payload(ctx, "upstream.force_close", &input.name, status).await
     }
 
     /// Ends what was forced; the breaker starts afresh, closed.
     #[graphql(directive = auth::apply(RequiredRole::Admin))]
     async fn upstream_reset(&self, ctx: &Context<'_>, input: UpstreamInput) -> UpstreamPayload {
         let status = ctx.services().upstreams.reset(&input.name);
-        payload(ctx, "reset", &input.name, status)
+        payload(ctx, "upstream.reset", &input.name, status).await
     }
 }
 
-fn payload(ctx: &Context<'_>, action: &str, name: &str, status: Option<UpstreamStatus>) -> UpstreamPayload {
+async fn payload(
+    ctx: &Context<'_>,
+    action: &'static str,
+    name: &str,
+    status: Option<UpstreamStatus>,
+) -> UpstreamPayload {
     if status.is_some() {
         let by = ctx.scope().principal().map(|principal| &*principal.subject);
         tracing::warn!(upstream.name = name, action, by, "an operator set a breaker");
+        ctx.record(action, format!("upstream:{name}"), json!({})).await;
     }
     let missing = || UpstreamUserError {
         code: UpstreamErrorCode::NotFound,
