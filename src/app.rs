@@ -90,9 +90,7 @@ impl App {
         kept.start(&background, readiness.part("database", true));
 
         // What nodes share, or what this one keeps to itself.
-        let background =
-            RedisParts { clock: clock.clone(), chance: chance.clone(), tasks: tasks.clone(), stop: stop.clone() };
-        let Shared { tags, bus, limiter, leadership } = Shared::open(config, &background, &readiness)?;
+        let Shared { tags, bus, limiter, leadership } = Shared::open(config, &background, &chance, &readiness)?;
 
         // What is remembered.
         let prices_kept = Cache::new("prices", (&config.cache).into(), &tags, clock.clone(), chance.clone());
@@ -100,25 +98,22 @@ impl App {
         let answers_kept = Cache::new("answers", answers, &tags, clock.clone(), chance);
 
         // Who is asking.
-        let auth = kept.auth(config, limiter.clone(), clock.clone());
-        auth.start(&tasks, &stop).await;
+        let auth = kept.auth(config, limiter.clone(), &background).await;
         let authenticator = Authenticator::with_state(&config.auth, clock.clone(), &upstreams, outbound.clone(), &auth);
 
         // What there is to ask for.
-        let prices = Prices::new(
-            PriceParts {
-                sources: sources::build(&config.market, &upstreams, &outbound, &clock),
-                catalogue: Catalogue::embedded(),
-                cache: prices_kept,
-                tags: tags.clone(),
-                bus,
-                leadership,
-                clock: clock.clone(),
-                tasks: tasks.clone(),
-                stop: stop.clone(),
-            },
-            &config.market,
-        );
+        let parts = PriceParts {
+            sources: sources::build(&config.market, &upstreams, &outbound, &clock),
+            catalogue: Catalogue::embedded(),
+            cache: prices_kept,
+            tags: tags.clone(),
+            bus,
+            leadership,
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        let prices = Prices::new(parts, &config.market);
 
         // Where it is asked.
         let max_coins = config.graphql.max_coins;
@@ -210,11 +205,13 @@ impl Kept {
         Ok(Self { master_key, stores, events, projector, audit, agent, vault })
     }
 
-    /// What is kept of who may do what. `limiter` counts attempts.
-    #[must_use]
-    pub fn auth(&self, config: &Config, limiter: Limiter, clock: Clock) -> AuthState {
+    /// What is kept of who may do what, as far as it can be read now. `limiter` counts attempts.
+    async fn auth(&self, config: &Config, limiter: Limiter, parts: &StoreParts) -> AuthState {
         let (events, audit, log) = (self.events.clone(), self.audit.clone(), self.stores.log.clone());
-        AuthState::new(&config.auth, AuthParts { events, audit, log, master_key: &self.master_key, limiter, clock })
+        let (master_key, clock) = (&self.master_key, parts.clock.clone());
+        let auth = AuthState::new(&config.auth, AuthParts { events, audit, log, master_key, limiter, clock });
+        auth.start(&parts.tasks, &parts.stop).await;
+        auth
     }
 
     /// Starts what works in the background, and tells `part` how the database is.
@@ -250,8 +247,14 @@ struct Shared {
 }
 
 impl Shared {
-    fn open(config: &Config, background: &RedisParts, readiness: &Readiness) -> Result<Self, AppError> {
-        let RedisParts { clock, chance, tasks, stop } = background.clone();
+    fn open(
+        config: &Config,
+        background: &StoreParts,
+        chance: &Chance,
+        readiness: &Readiness,
+    ) -> Result<Self, AppError> {
+        let StoreParts { clock, tasks, stop } = background.clone();
+        let chance = chance.clone();
         if config.redis.url.is_none() {
             tracing::info!("no redis.url: this node shares nothing with others");
             return Ok(Self {
@@ -261,11 +264,13 @@ impl Shared {
                 leadership: Leadership::Alone,
             });
         }
-        let redis = Redis::open(&config.redis, background)?;
+        let parts =
+            RedisParts { clock: clock.clone(), chance: chance.clone(), tasks: tasks.clone(), stop: stop.clone() };
+        let redis = Redis::open(&config.redis, &parts)?;
         tracing::info!(node = %redis.node(), cluster = redis.is_cluster(), "this node shares through Redis");
         tasks.spawn(stop.clone().run_until_cancelled_owned(report(redis.clone(), readiness.part("redis", false))));
         Ok(Self {
-            tags: Tags::shared_by(&redis, &config.cache, background),
+            tags: Tags::shared_by(&redis, &config.cache, &parts),
             limiter: Limiter::shared(clock.clone(), &config.limits, redis.clone()),
             leadership: Leadership::shared(&redis),
             bus: Bus::shared(redis, clock, chance, tasks, stop),

@@ -12,7 +12,7 @@ mod verify;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use metrics::{counter, gauge};
+use metrics::counter;
 use serde_json::Value;
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -174,7 +174,7 @@ impl Audit {
             let checkpoint = Checkpoint::sign(&self.0.signer, before.as_ref(), time, heads);
             store::put_checkpoint(log, transaction, &checkpoint).await?;
             work.commit(Value::Null).await?;
-            gauge!("tidegate_audit_checkpoint_rows").set(checkpoint.rows as f64);
+            counter!("tidegate_audit_checkpoints_total").increment(1);
             Ok(true)
         };
         self.0.events.within(signed).await

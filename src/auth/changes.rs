@@ -1,6 +1,6 @@
 //! How a change of who may do what is made: in one transaction, with the word about it.
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::{
@@ -82,8 +82,7 @@ impl Changes {
         &'a self,
         work: impl Future<Output = Result<T, E>> + Send + 'a,
     ) -> BoxFuture<'a, Result<T, E>> {
-        // A transaction and all its statements are too much for the stack of whoever waits.
-        self.events.within(work).boxed()
+        self.events.within(work)
     }
 }
 

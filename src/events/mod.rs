@@ -21,10 +21,15 @@ mod work;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{news::News, store::Source};
-use crate::{bus::Bus, model::Clock, store::Database};
+use crate::{
+    bus::Bus,
+    model::Clock,
+    store::{Database, DatabaseError},
+};
 
 pub use aggregate::{Aggregate, Replayed, read};
 pub use canonical::canonical;
@@ -75,11 +80,12 @@ impl Events {
     }
 
     /// Runs a change, or a question, within the database's deadline.
-    pub async fn within<T, E: From<crate::store::DatabaseError>>(
-        &self,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        self.0.log.within(work).await
+    pub fn within<'a, T: 'a, E: From<DatabaseError> + 'a>(
+        &'a self,
+        work: impl Future<Output = Result<T, E>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, E>> {
+        // A transaction and all its statements are too much for the stack of whoever waits.
+        self.0.log.within(work).boxed()
     }
 
     /// An aggregate as it stands.

@@ -196,7 +196,8 @@ pub(super) async fn snapshot(
             on!($either, connection => sqlx::query_as(FIND).bind(aggregate_id).fetch_optional(&mut **connection).await)
         };
     }
-    let found: Result<Option<(i64, i32, Json<Value>, Vec<u8>)>, _> = match from {
+    type Row = (i64, i32, Json<Value>, Vec<u8>);
+    let found: Result<Option<Row>, _> = match from {
         Source::Transaction(transaction) => find!(transaction),
         Source::Reader(reader) => find!(reader),
     };

@@ -95,7 +95,7 @@ pub const METRICS: &[Metric] = &[
         &["action", "result"],
         "Rows of the audit log, by what was done and how it ended.",
     ),
-    gauge("tidegate_audit_checkpoint_rows", &[], "Rows that the last checkpoint signed on this node vouches for."),
+    counter("tidegate_audit_checkpoints_total", &[], "Checkpoints of the audit log that this node has signed."),
     gauge("tidegate_projection_place", &["projection"], "Number of the last event that the projection has read."),
     counter("tidegate_projection_failures_total", &["projection"], "Times that a projection had to try again."),
     counter("tidegate_cache_lookups_total", &["cache", "outcome"], "Lookups, by how they were answered."),

@@ -34,6 +34,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "bus",
             "limits",
             "events",
+            "vault",
             "audit",
             "auth",
             "market",

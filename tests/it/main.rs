@@ -6,7 +6,8 @@
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::format_collect,
-    reason = "a test that cannot go on fails, waits in real time, and writes documents by hand"
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, waits in real time, says why it is skipped, and writes documents by hand"
 )]
 
 mod harness;

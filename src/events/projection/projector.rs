@@ -138,7 +138,7 @@ impl Projector {
             }
         }
         gauge!("tidegate_projection_place", "projection" => projection.name())
-            .set(self.0.progress[projection.name()].borrow().number as f64);
+            .set(gauged(self.0.progress[projection.name()].borrow().number));
         Ok(all)
     }
 
@@ -210,6 +210,11 @@ impl Projector {
         }
         Ok(())
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is read by people, and is exact up to 2^53")]
+fn gauged(number: i64) -> f64 {
+    number as f64
 }
 
 impl fmt::Debug for Projector {

@@ -196,8 +196,8 @@ impl Database {
         let began = self.0.clock.instant();
         let transaction = match &self.0.place {
             Either::Sqlite(file) => {
-                let begun = sqlite::begin(&file.writer().inspect_err(|error| self.note(error))?).await;
-                self.acquired(begun).map(Either::Sqlite)
+                let writer = file.writer().inspect_err(|error| self.note(error))?;
+                self.acquired(sqlite::begin(&writer).await).map(Either::Sqlite)
             }
             Either::Postgres(server) => self.acquired(server.pool.begin().await).map(Either::Postgres),
         };

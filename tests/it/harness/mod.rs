@@ -165,7 +165,7 @@ impl Builder {
 
     pub(crate) async fn start(self) -> TestApp {
         let auth = self.config.auth.clone();
-        let Booted { address, stand_ins, shutdown, served, scratch } = boot::boot(self.config).await;
+        let Booted { address, stand_ins, shutdown, served, scratch } = Box::pin(boot::boot(self.config)).await;
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let http = http.build().expect("the client needs nothing from outside");
         TestApp { address, shutdown, stand_ins, served, _scratch: scratch, auth, http }

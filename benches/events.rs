@@ -1,0 +1,229 @@
+//! Appending to the log of events beside a bare `INSERT` of the same rows through the same pool, in turn in one run, on
+//! SQLite and on PostgreSQL, one event and ten at a time, by one writer and by eight.
+//!
+//! The bare statement commits by itself on PostgreSQL; on SQLite it stands between BEGIN and COMMIT, as the pool's one
+//! writer does. Both wait for the disk. Run with `cargo bench --bench events`.
+
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark prints, and measures real time")]
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use chrono::{TimeDelta, Utc};
+use serde_json::{Value, json};
+use sqlx::{QueryBuilder, types::Json};
+use tempfile::TempDir;
+use tidegate::{
+    bus::Bus,
+    config::DatabaseConfig,
+    events::{Begun, Command as Wish, Events, Expected, NewEvent, Upcasters},
+    model::{Chance, Clock},
+    store::{StoreParts, Stores, Transaction},
+};
+use uuid::Uuid;
+
+const ROUND: Duration = Duration::from_secs(3);
+const STREAMS: u64 = 5_000;
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let folder = TempDir::new().expect("a temporary folder");
+    let mut config = DatabaseConfig::defaults();
+    folder.path().clone_into(&mut config.folder);
+    println!("events a second and the time of one append, in turn, {ROUND:?} each");
+    runtime.block_on(measure("SQLite", &config));
+    match Server::start() {
+        Some(server) => {
+            config.url = Some(server.url().as_str().into());
+            runtime.block_on(measure("PostgreSQL", &config));
+        }
+        None => println!("PostgreSQL: skipped, because it is not installed (Debian: postgresql)"),
+    }
+}
+
+async fn measure(name: &str, config: &DatabaseConfig) {
+    let clock = Clock::system();
+    let stores = Stores::open(config, &StoreParts::alone(clock.clone())).await.expect("it opens");
+    let bus = Bus::new(clock.clone(), Chance::seeded(1));
+    let events = Events::new(stores.log.clone(), Upcasters::default(), bus, clock, TimeDelta::hours(1));
+    for writers in [1, 8] {
+        for batch in [1, 10] {
+            let (stores, events) = (stores.clone(), events.clone());
+            let bare = run(writers, batch, move |seed, batch| insert(stores.clone(), seed, batch)).await;
+            let ours = run(writers, batch, move |seed, batch| append(events.clone(), seed, batch)).await;
+            for (what, Measured { rate, p50, p99 }) in [("bare INSERT", &bare), ("append", &ours)] {
+                println!(
+                    "{name:<10} {writers} writer(s), {batch:>2} at a time, {what:<11} {rate:>8.0}/s  p50 {p50:>9.2?}  p99 {p99:>9.2?}"
+                );
+            }
+            println!(
+                "{name:<10} {writers} writer(s), {batch:>2} at a time, ratio       {:>8.2}",
+                ours.rate / bare.rate
+            );
+        }
+    }
+    stores.close().await;
+}
+
+struct Measured {
+    rate: f64,
+    p50: Duration,
+    p99: Duration,
+}
+
+/// Each writer does one after the other until the time is over.
+async fn run<F: Future<Output = ()> + Send + 'static>(
+    writers: u64,
+    batch: u64,
+    once: impl Fn(u64, u64) -> F + Clone + Send + 'static,
+) -> Measured {
+    let began = Instant::now();
+    let writing: Vec<_> = (0..writers)
+        .map(|writer| {
+            let once = once.clone();
+            tokio::spawn(async move {
+                let (chance, mut took) = (Chance::seeded(writer), Vec::new());
+                while began.elapsed() < ROUND {
+                    let start = Instant::now();
+                    once(chance.number() % STREAMS, batch).await;
+                    took.push(start.elapsed());
+                }
+                took
+            })
+        })
+        .collect();
+    let mut took = Vec::new();
+    for writer in writing {
+        took.extend(writer.await.expect("it writes"));
+    }
+    let count = u32::try_from(took.len() as u64 * batch).expect("a few seconds' worth");
+    let rate = f64::from(count) / began.elapsed().as_secs_f64();
+    took.sort_unstable();
+    Measured { rate, p50: took[took.len() / 2], p99: took[took.len() * 99 / 100] }
+}
+
+fn data() -> Value {
+    json!({"oldEmotion": "CALM", "newEmotion": "CONTENT", "points": 12, "feedback": 24})
+}
+
+async fn append(events: Events, seed: u64, batch: u64) {
+    let id = format!("bench:{seed}");
+    let wish = Wish { user_id: "bench".into(), correlation_id: "bench".into(), causation_id: None, key: None };
+    let Begun::Fresh(mut work) = events.begin(wish, std::slice::from_ref(&id)).await.expect("it begins") else {
+        unreachable!()
+    };
+    let new = (0..batch).map(|_| NewEvent { event_type: "Measured".into(), data: data() }).collect();
+    work.append_events(&id, "bench", Expected::Any, new).await.expect("it appends");
+    work.commit(Value::Null).await.expect("it commits");
+}
+
+async fn insert(stores: Stores, _seed: u64, batch: u64) {
+    const INTO: &str = "INSERT INTO events \
+        (id, aggregate_id, aggregate_type, event_version, event_type, schema_version, data, metadata, created_at) ";
+    macro_rules! rows {
+        ($database:ty) => {{
+            let stream = format!("bare:{}", Uuid::now_v7());
+            let metadata = json!({"userId": "bench", "time": Utc::now(), "correlationId": "bench"});
+            let mut query = QueryBuilder::<$database>::new(INTO);
+            query.push_values(1..=batch, |mut row, version| {
+                row.push_bind(Uuid::now_v7()).push_bind(stream.clone()).push_bind("bench");
+                row.push_bind(version.cast_signed()).push_bind("Measured").push_bind(1_i32);
+                row.push_bind(Json(data())).push_bind(Json(metadata.clone())).push_bind(Utc::now());
+            });
+            query
+        }};
+    }
+    if let Some(pool) = stores.log.postgres() {
+        rows!(sqlx::Postgres).build().execute(pool).await.expect("it inserts");
+        return;
+    }
+    let mut transaction = stores.log.write().await.expect("it begins");
+    if let Transaction::Sqlite(connection) = &mut transaction {
+        rows!(sqlx::Sqlite).build().execute(&mut **connection).await.expect("it inserts");
+    }
+    stores.log.commit(transaction).await.expect("it commits");
+}
+
+/// A PostgreSQL of the benchmark's own, as its package configures it: it waits for its disk.
+struct Server {
+    process: Child,
+    port: u16,
+    _folder: TempDir,
+}
+
+impl Server {
+    fn start() -> Option<Self> {
+        let folder = TempDir::new().ok()?;
+        let data = folder.path().join("data");
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+        let port = free.ok()?.port();
+        let user = user();
+        if let Some((user, group)) = user {
+            std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).ok()?;
+        }
+        let command = |name: &str| {
+            let mut command = Command::new(binary(name));
+            command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
+            if let Some((user, group)) = user {
+                command.uid(user).gid(group);
+            }
+            command
+        };
+        let made =
+            command("initdb").args(["--auth=trust", "--username=tidegate"]).arg("-D").arg(&data).status().ok()?;
+        let process = made.success().then(|| {
+            command("postgres")
+                .arg("-D")
+                .arg(&data)
+                .args(["-p", &port.to_string(), "-k", "", "-h", "127.0.0.1"])
+                .spawn()
+        })?;
+        let server = Self { process: process.ok()?, port, _folder: folder };
+        for _ in 0..500 {
+            let asked = Command::new(binary("psql")).args([&server.url(), "-c", "SELECT 1"]).output();
+            if asked.is_ok_and(|output| output.status.success()) {
+                return Some(server);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+
+    fn url(&self) -> String {
+        format!("postgres://tidegate@127.0.0.1:{}/postgres", self.port)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // SIGINT ends it with its children.
+        let _ = Command::new("kill").args(["-s", "INT", &self.process.id().to_string()]).status();
+        let _ = self.process.wait();
+    }
+}
+
+/// It refuses to be started by root.
+fn user() -> Option<(u32, u32)> {
+    let id = |arguments: &[&str]| -> Option<u32> {
+        let output = Command::new("id").args(arguments).output().ok()?;
+        String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+    };
+    if id(&["-u"])? != 0 {
+        return None;
+    }
+    let ids = |name: &str| Some((id(&["-u", name])?, id(&["-g", name])?));
+    ids("postgres").or_else(|| ids("nobody"))
+}
+
+fn binary(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest = versions.map(|entry| entry.path()).max();
+    let found = newest.map(|folder| folder.join("bin").join(name)).filter(|path| Path::exists(path));
+    found.unwrap_or_else(|| name.into())
+}
