@@ -116,6 +116,34 @@ async fn writers_on_two_nodes_keep_one_chain_a_lane(database: FreshDatabase) {
     assert_eq!(sound(&nodes[1].audit).await, (120, 1));
 }
 
+/// What is done to the tables, which row is named for it, and how.
+const TAMPERING: &[(&str, Option<i64>, &str)] = &[
+    ("UPDATE audit_log SET user_id = 'bob' WHERE id = 4", Some(4), "is not as it was written"),
+    ("UPDATE audit_log SET action = 'other' WHERE id = 4", Some(4), "is not as it was written"),
+    ("UPDATE audit_log SET resource = 'other' WHERE id = 4", Some(4), "is not as it was written"),
+    ("UPDATE audit_log SET result = 'FAILED' WHERE id = 4", Some(4), "is not as it was written"),
+    ("UPDATE audit_log SET metadata = '{}' WHERE id = 4", Some(4), "is not as it was written"),
+    ("UPDATE audit_log SET source_address = '::1' WHERE id = 4", Some(4), "is not as it was written"),
+    ("UPDATE audit_log SET user_agent = NULL WHERE id = 4", Some(4), "is not as it was written"),
+    ("UPDATE audit_log SET \"time\" = '2026-01-01T00:00:00Z' WHERE id = 4", Some(4), "is not as it was written"),
+    ("UPDATE audit_log SET hash = previous_hash WHERE id = 4", Some(4), "is not as it was written"),
+    ("UPDATE audit_log SET previous_hash = hash WHERE id = 4", Some(4), "does not follow"),
+    ("DELETE FROM audit_log WHERE id = 1", Some(2), "missing"),
+    ("DELETE FROM audit_log WHERE id = 4", Some(5), "missing"),
+    ("DELETE FROM audit_log WHERE id = 9", None, "cut off"),
+    ("DELETE FROM audit_log WHERE id > 5", None, "cut off"),
+    ("DELETE FROM audit_log", None, "cut off"),
+    (
+        "UPDATE audit_log SET number = 100 - number; UPDATE audit_log SET number = number - 90",
+        Some(9),
+        "does not follow",
+    ),
+    ("UPDATE audit_checkpoints SET row_count = 5 WHERE id = 1", None, "checkpoint 1 is not signed"),
+    ("UPDATE audit_checkpoints SET heads = '{}', row_count = 0 WHERE id = 2", None, "checkpoint 2 is not signed"),
+    ("UPDATE audit_checkpoints SET signature = public_key WHERE id = 2", None, "checkpoint 2 is not signed"),
+    ("DELETE FROM audit_checkpoints WHERE id = 1", None, "checkpoint 2 is not signed"),
+];
+
 async fn tampering_is_found_and_named(database: FreshDatabase) {
     let node = node(&database).await;
     // One lane, so that the ids are 1 to 9.
@@ -134,36 +162,11 @@ async fn tampering_is_found_and_named(database: FreshDatabase) {
     ] {
         database.execute(&node.stores, sql).await;
     }
-    for (sql, row, what) in [
-        ("UPDATE audit_log SET user_id = 'bob' WHERE id = 4", Some(4), "is not as it was written"),
-        ("UPDATE audit_log SET action = 'other' WHERE id = 4", Some(4), "is not as it was written"),
-        ("UPDATE audit_log SET resource = 'other' WHERE id = 4", Some(4), "is not as it was written"),
-        ("UPDATE audit_log SET result = 'FAILED' WHERE id = 4", Some(4), "is not as it was written"),
-        ("UPDATE audit_log SET metadata = '{}' WHERE id = 4", Some(4), "is not as it was written"),
-        ("UPDATE audit_log SET source_address = '::1' WHERE id = 4", Some(4), "is not as it was written"),
-        ("UPDATE audit_log SET user_agent = NULL WHERE id = 4", Some(4), "is not as it was written"),
-        ("UPDATE audit_log SET \"time\" = '2026-01-01T00:00:00Z' WHERE id = 4", Some(4), "is not as it was written"),
-        ("UPDATE audit_log SET hash = previous_hash WHERE id = 4", Some(4), "is not as it was written"),
-        ("UPDATE audit_log SET previous_hash = hash WHERE id = 4", Some(4), "does not follow"),
-        ("DELETE FROM audit_log WHERE id = 1", Some(2), "missing"),
-        ("DELETE FROM audit_log WHERE id = 4", Some(5), "missing"),
-        ("DELETE FROM audit_log WHERE id = 9", None, "cut off"),
-        ("DELETE FROM audit_log WHERE id > 5", None, "cut off"),
-        ("DELETE FROM audit_log", None, "cut off"),
-        (
-            "UPDATE audit_log SET number = 100 - number; UPDATE audit_log SET number = number - 90",
-            Some(9),
-            "does not follow",
-        ),
-        ("UPDATE audit_checkpoints SET row_count = 5 WHERE id = 1", None, "checkpoint 1 is not signed"),
-        ("UPDATE audit_checkpoints SET heads = '{}', row_count = 0 WHERE id = 2", None, "checkpoint 2 is not signed"),
-        ("UPDATE audit_checkpoints SET signature = public_key WHERE id = 2", None, "checkpoint 2 is not signed"),
-        ("DELETE FROM audit_checkpoints WHERE id = 1", None, "checkpoint 2 is not signed"),
-    ] {
+    for (sql, row, what) in TAMPERING {
         database.execute_each(&node.stores, sql).await;
         match node.audit.verify().await.unwrap() {
             Verdict::Broken(Flaw { row: found, what: said }) => {
-                assert_eq!(found, row, "{sql}: {said}");
+                assert_eq!(found, *row, "{sql}: {said}");
                 assert!(said.contains(what), "{sql}: {said}");
             }
             Verdict::Sound { .. } => panic!("not found: {sql}"),
@@ -186,7 +189,7 @@ async fn tampering_is_found_and_named(database: FreshDatabase) {
     }
     match node.audit.verify().await.unwrap() {
         Verdict::Broken(Flaw { row: Some(_), what }) => {
-            assert!(what.contains("after number 6 was rewritten"), "{what}")
+            assert!(what.contains("after number 6 was rewritten"), "{what}");
         }
         other => panic!("{other:?}"),
     }

@@ -22,6 +22,7 @@ use tidegate::{
 };
 use tokio::{sync::Mutex, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 use crate::harness::{FreshDatabase, PATIENCE, on_both};
 
@@ -419,14 +420,19 @@ async fn gap_test(database: &FreshDatabase, time: Duration) {
         appended.extend(writer.await.unwrap());
     }
     let seen = following.await.unwrap();
+    check(&seen, &appended, database.name);
+    println!("{}: {} events, 0 lost, 0 doubled", database.name, seen.len());
+}
+
+/// Each event that was appended, once, in the order of the log and of its stream.
+fn check(seen: &[DomainEvent], appended: &HashSet<Uuid>, name: &str) {
     let ids: HashSet<_> = seen.iter().map(|event| event.id).collect();
-    assert_eq!((ids.len(), seen.len()), (appended.len(), appended.len()), "{}: lost or doubled", database.name);
-    assert_eq!(ids, appended);
+    assert_eq!((ids.len(), seen.len()), (appended.len(), appended.len()), "{name}: lost or doubled");
+    assert_eq!(ids, *appended);
     assert!(seen.is_sorted_by_key(|event| event.position), "in the order of the log");
     let mut versions = BTreeMap::new();
-    for event in &seen {
+    for event in seen {
         let before = versions.insert(&event.aggregate_id, event.event_version).unwrap_or_default();
         assert_eq!(event.event_version, before + 1, "in the order of {}", event.aggregate_id);
     }
-    println!("{}: {} events, 0 lost, 0 doubled", database.name, seen.len());
 }

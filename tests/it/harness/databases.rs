@@ -139,7 +139,7 @@ impl FreshDatabase {
     }
 
     /// Puts the log back as it was in a backup. Nothing may run on it.
-    pub(crate) async fn restore(&self, backup: &[u8]) {
+    pub(crate) fn restore(&self, backup: &[u8]) {
         if let Some(server) = &self.server {
             return server.restore(self.url(), backup);
         }
