@@ -77,6 +77,9 @@ impl DatabaseConfig {
             let bytes = BASE64_STANDARD.decode(key.expose()).map_or(0, |bytes| bytes.len());
             check(bytes == MASTER_KEY_BYTES, "database.master_key", key, "32 bytes in base64");
         }
+        // One that is made at the start would be another one at the next, or on the next node.
+        let named = self.url.is_none() || self.master_key.is_some();
+        check(named, "database.master_key", &"", "32 bytes in base64 where database.url is set");
         let alone = self.vault_url.is_none() || self.url.is_some();
         check(alone, "database.vault_url", &"[redacted]", "database.url beside it");
         check(!self.folder.as_os_str().is_empty(), "database.folder", &"", "the path of a folder");
@@ -89,13 +92,6 @@ impl DatabaseConfig {
         let hours = (1..=8_760).contains(&self.idempotency_hours);
         check(hours, "database.idempotency_hours", &self.idempotency_hours, "1 to 8760");
         problems
-    }
-
-    /// What `serve` refuses and `sandbox` allows.
-    pub(crate) fn serve_problems(&self) -> Vec<Problem> {
-        let named = self.url.is_none() || self.master_key.is_some();
-        let expected = "32 bytes in base64 where database.url is set";
-        Problem::unless(named, "database.master_key", &"", expected).into_iter().collect()
     }
 }
 
@@ -112,7 +108,7 @@ mod tests {
     #[test]
     fn the_defaults_keep_files_and_need_nothing() {
         let config = DatabaseConfig::defaults();
-        assert_eq!((config.problems(), config.serve_problems()), (vec![], vec![]));
+        assert_eq!(config.problems(), []);
     }
 
     #[test]
@@ -126,6 +122,7 @@ mod tests {
         ] {
             let mut config = DatabaseConfig::defaults();
             config.url = Some(url.into());
+            config.master_key = Some("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=".into());
             let shown: Vec<String> = config.problems().iter().map(ToString::to_string).collect();
             let expected = "database.url = [redacted]: expected postgres:// with a host and a database";
             assert_eq!(shown, if refused { vec![expected] } else { vec![] }, "{url}");
@@ -133,13 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn only_serve_minds_a_missing_master_key() {
+    fn a_server_needs_a_master_key() {
         let mut config = DatabaseConfig::defaults();
         config.url = Some("postgres://db.example/tidegate".into());
-        assert_eq!((config.problems().len(), config.serve_problems().len()), (0, 1));
+        let shown = |config: &DatabaseConfig| config.problems().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(shown(&config), ["database.master_key = : expected 32 bytes in base64 where database.url is set"]);
         config.master_key = Some("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=".into());
-        assert_eq!((config.problems(), config.serve_problems()), (vec![], vec![]));
+        assert_eq!(shown(&config), [""; 0]);
         config.master_key = Some("short".into());
-        assert_eq!(config.problems()[0].to_string(), "database.master_key = [redacted]: expected 32 bytes in base64");
+        assert_eq!(shown(&config), ["database.master_key = [redacted]: expected 32 bytes in base64"]);
     }
 }

@@ -119,7 +119,7 @@ impl Config {
     /// What `serve` refuses on top, and development allows.
     #[must_use]
     pub fn serve_problems(&self) -> Vec<Problem> {
-        [self.auth.serve_problems(), self.database.serve_problems()].concat()
+        self.auth.serve_problems()
     }
 }
 
