@@ -28,7 +28,8 @@ use tidegate::{
 };
 use uuid::Uuid;
 
-const ROUND: Duration = Duration::from_secs(3);
+const ROUND: Duration = Duration::from_secs(1);
+const ROUNDS: usize = 4;
 const STREAMS: u64 = 5_000;
 
 fn main() {
@@ -36,7 +37,7 @@ fn main() {
     let folder = TempDir::new().expect("a temporary folder");
     let mut config = DatabaseConfig::defaults();
     folder.path().clone_into(&mut config.folder);
-    println!("events a second and the time of one append, in turn, {ROUND:?} each");
+    println!("events a second and the time of one append, the best of {ROUNDS} rounds of {ROUND:?}, in turn");
     runtime.block_on(measure("SQLite", &config));
     match Server::start() {
         Some(server) => {
@@ -54,9 +55,12 @@ async fn measure(name: &str, config: &DatabaseConfig) {
     let events = Events::new(stores.log.clone(), Upcasters::default(), bus, clock, TimeDelta::hours(1));
     for writers in [1, 8] {
         for batch in [1, 10] {
-            let (stores, events) = (stores.clone(), events.clone());
-            let bare = run(writers, batch, move |seed, batch| insert(stores.clone(), seed, batch)).await;
-            let ours = run(writers, batch, move |seed, batch| append(events.clone(), seed, batch)).await;
+            let (mut bare, mut ours) = (Measured::default(), Measured::default());
+            for _ in 0..ROUNDS {
+                let (stores, events) = (stores.clone(), events.clone());
+                bare.better(run(writers, batch, move |seed, batch| insert(stores.clone(), seed, batch)).await);
+                ours.better(run(writers, batch, move |seed, batch| append(events.clone(), seed, batch)).await);
+            }
             for (what, Measured { rate, p50, p99 }) in [("bare INSERT", &bare), ("append", &ours)] {
                 println!(
                     "{name:<10} {writers} writer(s), {batch:>2} at a time, {what:<11} {rate:>8.0}/s  p50 {p50:>9.2?}  p99 {p99:>9.2?}"
@@ -71,10 +75,20 @@ async fn measure(name: &str, config: &DatabaseConfig) {
     stores.close().await;
 }
 
+#[derive(Default)]
 struct Measured {
     rate: f64,
     p50: Duration,
     p99: Duration,
+}
+
+impl Measured {
+    /// Keeps the better of two rounds: what the disk does meanwhile for others only slows.
+    fn better(&mut self, other: Self) {
+        if other.rate > self.rate {
+            *self = other;
+        }
+    }
 }
 
 /// Each writer does one after the other until the time is over.

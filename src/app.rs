@@ -1,6 +1,6 @@
 //! The wiring, read top to bottom: what is built, from what, in which order. Nothing else builds a service.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
@@ -21,7 +21,9 @@ use crate::{
     model::{Chance, Clock},
     resilience::{Outbound, OutboundError, Upstreams},
     secrets::{KeyError, MasterKey},
-    store::{DatabaseOpenError, DatabaseState, LinkState, Redis, RedisOpenError, RedisParts, StoreParts, Stores},
+    store::{
+        DatabaseOpenError, DatabaseState, LinkState, Redis, RedisOpenError, RedisParts, StoreParts, Stores, make_folder,
+    },
     vault::{Vault, VaultError},
 };
 
@@ -187,7 +189,8 @@ impl Kept {
         let retention = TimeDelta::hours(config.database.idempotency_hours.into());
         // Every node reads the log itself, so nothing of it travels on the bus that nodes share.
         let own_bus = Bus::new(clock.clone(), Chance::from_entropy());
-        let events = Events::new(stores.log.clone(), Upcasters::default(), own_bus, clock.clone(), retention);
+        let upcasters = Upcasters::new(agent::UPCASTERS.iter().copied());
+        let events = Events::new(stores.log.clone(), upcasters, own_bus, clock.clone(), retention);
         let vault = Vault::new(stores.vault.clone(), &master_key, clock);
         let projector = Projector::new(events.clone(), stores.index.clone(), agent::projections(&vault));
         let audit = Audit::new(events.clone(), stores.log.clone(), &master_key, &config.audit);
@@ -231,10 +234,10 @@ fn master_key(config: &DatabaseConfig) -> Result<MasterKey, AppError> {
         return Ok(key.expose().parse()?);
     }
     let path = || config.folder.clone();
-    fs::create_dir_all(&config.folder).map_err(|source| DatabaseOpenError::Folder { path: path(), source })?;
+    make_folder(&config.folder).map_err(|source| DatabaseOpenError::Folder { path: path(), source })?;
     let file = config.folder.join("tidegate.key");
     // What is there was sealed with a key that was there: a new one would lose it without a word.
-    let was_here = config.folder.join("vault.db").exists();
+    let was_here = ["tidegate.db", "vault.db"].iter().any(|name| config.folder.join(name).exists());
     Ok(if was_here { MasterKey::load(&file) } else { MasterKey::load_or_create(&file) }?)
 }
 

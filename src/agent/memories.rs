@@ -55,8 +55,6 @@ impl Memories {
         if !problems.is_empty() {
             return Err(AgentError::Invalid(problems));
         }
-        let owner = Arc::clone(&command.user_id);
-        self.check_room(&owner).await?;
         let (memory, place) = self.0.parts.events.within(self.append(command, origin, content)).await?;
         self.show(place).await;
         Ok(memory)
@@ -78,6 +76,7 @@ impl Memories {
                 return Ok((memory, LogPosition::START));
             }
         };
+        self.check_room(&owner).await?;
         let id = Uuid::now_v7();
         // The key first: nothing is ever in the log that nobody could read.
         let words = SealedWords::new(content, &owner, &vault.create().await?);
@@ -164,7 +163,7 @@ impl Memories {
 
     async fn check_room(&self, owner: &str) -> Result<(), AgentError> {
         let Shared { parts: AgentParts { index, .. }, most } = &*self.0;
-        let count = index.within(store::count(index, owner)).await?;
+        let count = store::count(index, owner).await?;
         if u64::try_from(count).unwrap_or_default() < *most {
             return Ok(());
         }

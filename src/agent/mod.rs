@@ -7,6 +7,8 @@
 mod emotion;
 mod emotions;
 mod error;
+#[cfg(test)]
+mod golden;
 mod memories;
 mod memory;
 mod memory_index;
@@ -23,7 +25,7 @@ pub use memory::{MOST_CHARS, Memory};
 use crate::{
     audit::Audit,
     config::AgentConfig,
-    events::{Events, Projection, Projector},
+    events::{Events, Projection, Projector, Upcaster},
     store::Database,
     vault::Vault,
 };
@@ -60,6 +62,9 @@ impl Agent {
         Self { emotions, memories: Memories::new(parts, config.max_memories) }
     }
 }
+
+/// How events of this room that were written in older forms are read; each form has a file in `tests/fixtures/events/`.
+pub const UPCASTERS: &[Upcaster] = &[];
 
 /// What the projector has to keep up to date for this room.
 #[must_use]

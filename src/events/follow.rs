@@ -85,7 +85,7 @@ impl Events {
     /// Feeds the topics of streams from the log, for ever.
     pub(super) async fn feed(self) {
         let mut follower = loop {
-            match self.head().await {
+            match self.settled_head().await {
                 Ok(head) => break self.follow(head),
                 Err(_) => sleep(PAUSE).await,
             }
@@ -105,24 +105,14 @@ impl Events {
         }
     }
 
-    /// What is done now and then, for ever: a restored log is adopted, old keys are forgotten, the oldest writer is told.
+    /// What is done now and then, for ever: old keys are forgotten, the oldest writer is told.
     pub(super) async fn tend(self) {
         let mut round: u64 = 0;
         loop {
-            if let Some(pool) = self.0.log.postgres() {
-                if round == 0 {
-                    match postgres::adopt_restored(pool).await {
-                        Ok(0) => {}
-                        Ok(events) => tracing::warn!(events, "the log was restored from another server and adopted"),
-                        Err(_) => {
-                            sleep(PAUSE).await;
-                            continue;
-                        }
-                    }
-                }
-                if let Ok(Ok(age)) = timeout(PATIENCE, postgres::oldest_writer(pool)).await {
-                    gauge!("tidegate_events_oldest_writer_seconds").set(age.as_secs_f64());
-                }
+            if let Some(pool) = self.0.log.postgres()
+                && let Ok(Ok(age)) = timeout(PATIENCE, postgres::oldest_writer(pool)).await
+            {
+                gauge!("tidegate_events_oldest_writer_seconds").set(age.as_secs_f64());
             }
             if round.is_multiple_of(360) {
                 let before = self.0.clock.now() - self.0.retention;

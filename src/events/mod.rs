@@ -113,6 +113,17 @@ impl Events {
         Ok(store::head(&self.0.log).await?)
     }
 
+    /// Like [`head`](Self::head), of a log that was restored from another server, too: such a log is adopted first.
+    pub(crate) async fn settled_head(&self) -> Result<LogPosition, EventsError> {
+        if let Some(pool) = self.0.log.postgres() {
+            let adopted = postgres::adopt_restored(pool).await.map_err(|error| self.0.log.failed(error))?;
+            if adopted > 0 {
+                tracing::warn!(events = adopted, "the log was restored from another server and adopted");
+            }
+        }
+        self.head().await
+    }
+
     /// Reads the log from a place on.
     #[must_use]
     pub fn follow(&self, place: LogPosition) -> Follower {

@@ -3,11 +3,17 @@
 //!
 //! Owns data keys, each sealed with a key that is derived from the master key. It never hands a key to a log line, and
 //! never keeps one in memory for longer than the caller does. It does not know what the data is.
-//! `tests/it/agent_memories.rs` proves that what was forgotten cannot be read.
+//! `tests/it/agent_state.rs` proves that what was forgotten cannot be read.
 
 mod store;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use thiserror::Error;
 use uuid::Uuid;
@@ -27,6 +33,8 @@ struct Shared {
     store: Database,
     seal: Seal,
     fingerprint: String,
+    /// The master key was found to be the one of what is stored.
+    checked: AtomicBool,
     clock: Clock,
 }
 
@@ -49,17 +57,23 @@ impl Vault {
     #[must_use]
     pub fn new(store: Database, master_key: &MasterKey, clock: Clock) -> Self {
         let seal = Seal::new(&master_key.derive("vault/data-key"));
-        Self(Arc::new(Shared { store, seal, fingerprint: master_key.fingerprint(), clock }))
+        let (fingerprint, checked) = (master_key.fingerprint(), AtomicBool::new(false));
+        Self(Arc::new(Shared { store, seal, fingerprint, checked, clock }))
     }
 
     /// Notes the master key at the first start, and refuses another one afterwards.
     pub async fn check_master_key(&self) -> Result<(), VaultError> {
         let known = store::note_master_key(&self.0.store, &self.0.fingerprint).await?;
-        if known == self.0.fingerprint { Ok(()) } else { Err(VaultError::WrongMasterKey) }
+        let good = known == self.0.fingerprint;
+        self.0.checked.store(good, Ordering::Relaxed);
+        if good { Ok(()) } else { Err(VaultError::WrongMasterKey) }
     }
 
     /// A new key, kept before it is returned: nothing is ever sealed with a key that may be lost.
     pub async fn create(&self) -> Result<(Uuid, Key), VaultError> {
+        if !self.0.checked.load(Ordering::Relaxed) {
+            self.check_master_key().await?;
+        }
         let (id, key) = (Uuid::now_v7(), Key::generate());
         let sealed = self.0.seal.seal(key.expose(), id.as_bytes());
         store::insert(&self.0.store, id, &sealed, self.0.clock.now()).await?;

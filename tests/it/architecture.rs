@@ -132,7 +132,10 @@ fn production(text: &str) -> String {
 }
 
 fn is_test_file(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/") || path.ends_with("/nulls.rs")
+    path.ends_with("/tests.rs")
+        || path.contains("/tests/")
+        || path.ends_with("/nulls.rs")
+        || path.ends_with("/golden.rs")
 }
 
 /// The rooms that a file names after `crate::`, one by one or in braces.

@@ -200,7 +200,7 @@ impl Projector {
         transaction: &mut Transaction,
         checkpoints: &[Checkpoint],
     ) -> Result<(), ProjectionError> {
-        let head = self.0.events.head().await?;
+        let head = self.0.events.settled_head().await?;
         for checkpoint in checkpoints.iter().filter(|each| each.place > head) {
             tracing::warn!(projection = projection.name(), place = %checkpoint.place, %head,
                 "a projection is ahead of the log, which was restored, and begins anew");

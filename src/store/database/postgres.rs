@@ -28,7 +28,8 @@ impl PostgresServer {
             setting,
             reason: error.to_string().replace(url, "[redacted]"),
         })?;
-        let options = options.application_name("tidegate");
+        // What is there already is no news.
+        let options = options.application_name("tidegate").options([("client_min_messages", "warning")]);
         let milliseconds = deadline.as_millis();
         let hurried = options.clone().options([
             ("statement_timeout", milliseconds),
