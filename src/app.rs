@@ -121,7 +121,8 @@ impl App {
 
         // Where it is asked.
         let max_coins = config.graphql.max_coins;
-        let services = Services { prices, agent: kept.agent.clone(), upstreams, tags, clock: clock.clone(), max_coins };
+        let agent = kept.agent.clone();
+        let services = Services { prices, agent, auth, upstreams, tags, clock: clock.clone(), max_coins };
         let gateway = Gateway::new(&config.graphql, &config.limits, services, limiter, answers_kept)?;
         let front = Front {
             gateway,

@@ -63,7 +63,7 @@ impl Emotions {
 
     async fn append(&self, command: Command, feedback: i32) -> Result<Feeling, AgentError> {
         let id = stream(&command.user_id);
-        let mut work = match self.0.begin(command, &[id.clone()]).await? {
+        let mut work = match self.0.begin(command, std::slice::from_ref(&id)).await? {
             Begun::Fresh(work) => work,
             Begun::Repeated(result) => return self.as_of(&id, result["version"].as_u64().unwrap_or_default()).await,
         };

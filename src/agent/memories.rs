@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -61,7 +62,7 @@ impl Memories {
         }
         let owner = Arc::clone(&command.user_id);
         self.check_room(&owner).await?;
-        let (memory, place) = self.0.events.within(self.append(command, content)).await?;
+        let (memory, place) = self.0.events.within(self.append(command, content).boxed()).await?;
         self.show(place).await;
         Ok(memory)
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::model::stable_hash;
 
-const CHANNEL: &str = "tidegate_events";
+const CHANNEL: &str = "tidegate.events";
 
 pub(super) const STREAM: &str = "SELECT transaction_id::text::bigint, position, id, aggregate_id, aggregate_type, \
     event_version, event_type, schema_version, data, metadata FROM events \

@@ -191,12 +191,13 @@ pub(super) async fn snapshot(
     aggregate_id: &str,
 ) -> Result<Option<Snapshot>, DatabaseError> {
     const FIND: &str = "SELECT event_version, schema_version, state, state_hash FROM snapshots WHERE aggregate_id = $1";
+    type Row = (i64, i32, Json<Value>, Vec<u8>);
     macro_rules! find {
         ($either:expr) => {
             on!($either, connection => sqlx::query_as(FIND).bind(aggregate_id).fetch_optional(&mut **connection).await)
         };
     }
-    let found: Result<Option<(i64, i32, Json<Value>, Vec<u8>)>, _> = match from {
+    let found: Result<Option<Row>, _> = match from {
         Source::Transaction(transaction) => find!(transaction),
         Source::Reader(reader) => find!(reader),
     };

@@ -228,10 +228,11 @@ pub(super) async fn replay<A: Aggregate>(
 ) -> Result<Replayed<A>, EventsError> {
     let mut aggregate = Replayed::<A>::new(id);
     if let Some(snapshot) = store::snapshot(log, &mut from, id).await? {
-        match restored(id, &snapshot) {
-            Some(known) => aggregate = known,
+        if let Some(known) = restored(id, &snapshot) {
+            aggregate = known;
+        } else {
             // The stream itself says the same, only slower.
-            None => tracing::warn!(aggregate_type = A::TYPE, "a snapshot does not fit and is ignored"),
+            tracing::warn!(aggregate_type = A::TYPE, "a snapshot does not fit and is ignored");
         }
     }
     loop {

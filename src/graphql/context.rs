@@ -12,7 +12,9 @@ use serde_json::Value;
 use super::{RequestId, loaders::Loaders};
 use crate::{
     agent::Agent,
+    auth::AuthState,
     cache::{Tag, Tags},
+    config::Secret,
     events::{Command, CommandKey},
     market::Prices,
     model::{Clock, Origin, Principal},
@@ -26,6 +28,8 @@ pub struct Services {
     pub prices: Prices,
     /// What agents feel and remember.
     pub agent: Agent,
+    /// Who may do what.
+    pub auth: AuthState,
     /// The upstreams and their breakers.
     pub upstreams: Upstreams,
     /// What cached values can be invalidated by.
@@ -42,6 +46,8 @@ pub(crate) struct Errand {
     pub(crate) origin: Origin,
     pub(crate) request_id: RequestId,
     pub(crate) idempotency_key: Option<String>,
+    /// Proof of a second factor, not looked at yet. It prints as nothing.
+    pub(crate) step_up: Option<Secret>,
 }
 
 /// What one execution carries along.
@@ -143,6 +149,8 @@ pub(crate) trait ContextExt {
     fn caller(&self) -> &Principal;
     /// Where the request of a mutation came from.
     fn origin(&self) -> &Origin;
+    /// The step-up token that came with a mutation, good or bad.
+    fn step_up(&self) -> Option<&str>;
     /// The wish that a mutation stands for: to do `what` with these arguments.
     fn command(&self, what: &str, arguments: &Value) -> Command;
 }
@@ -162,6 +170,10 @@ impl ContextExt for Context<'_> {
 
     fn origin(&self) -> &Origin {
         &self.scope().errand().origin
+    }
+
+    fn step_up(&self) -> Option<&str> {
+        self.scope().errand().step_up.as_ref().map(Secret::expose)
     }
 
     fn command(&self, what: &str, arguments: &Value) -> Command {

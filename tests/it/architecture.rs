@@ -38,6 +38,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "auth",
             "market",
             "agent",
+            "vault",
         ],
     ),
     ("http", &["model", "config", "auth", "limits", "graphql", "telemetry"]),

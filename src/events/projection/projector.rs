@@ -137,8 +137,9 @@ impl Projector {
                 self.0.progress[projection.name()].send_replace(place);
             }
         }
-        gauge!("tidegate_projection_place", "projection" => projection.name())
-            .set(self.0.progress[projection.name()].borrow().number as f64);
+        #[expect(clippy::cast_precision_loss, reason = "there are far fewer events than a float can count")]
+        let place = self.0.progress[projection.name()].borrow().number as f64;
+        gauge!("tidegate_projection_place", "projection" => projection.name()).set(place);
         Ok(all)
     }
 

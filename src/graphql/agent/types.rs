@@ -1,12 +1,13 @@
 //! How feelings and memories show in the schema.
 
-use async_graphql::{Enum, ID, Object, SimpleObject};
+use async_graphql::{Enum, ID, Object};
 
 use super::place::{change_cursor, memory_cursor, memory_id};
 use crate::{
     agent::{self, EmotionChange, Feeling, MemoryPage, MemoryPlace},
     graphql::{
         directives::Inherit,
+        paging::PageInfo,
         rows::Rows,
         scalars::{DateTime, int},
     },
@@ -166,14 +167,4 @@ impl MemoryEdge {
     async fn node(&self) -> Memory {
         Memory(self.memory.clone())
     }
-}
-
-/// Where a page of a list ends.
-#[derive(SimpleObject)]
-#[graphql(directive = Inherit::apply())]
-pub(crate) struct PageInfo {
-    /// Whether there are more after it.
-    pub(crate) has_next_page: bool,
-    /// Pass it as `after` for the next page; null on an empty page.
-    pub(crate) end_cursor: Option<String>,
 }

@@ -196,8 +196,8 @@ impl Database {
         let began = self.0.clock.instant();
         let transaction = match &self.0.place {
             Either::Sqlite(file) => {
-                let begun = sqlite::begin(&file.writer().inspect_err(|error| self.note(error))?).await;
-                self.acquired(begun).map(Either::Sqlite)
+                let opened = sqlite::begin(&file.writer().inspect_err(|error| self.note(error))?).await;
+                self.acquired(opened).map(Either::Sqlite)
             }
             Either::Postgres(server) => self.acquired(server.pool.begin().await).map(Either::Postgres),
         };
