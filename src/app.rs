@@ -118,16 +118,8 @@ impl App {
         let prices = Prices::new(parts, &config.market);
 
         // Where it is asked.
-        let max_coins = config.graphql.max_coins;
-        let services = Services {
-            prices,
-            agent: kept.agent.clone(),
-            audit: kept.audit.clone(),
-            upstreams,
-            tags,
-            clock: clock.clone(),
-            max_coins,
-        };
+        let (agent, audit, max_coins) = (kept.agent.clone(), kept.audit.clone(), config.graphql.max_coins);
+        let services = Services { prices, agent, audit, auth, upstreams, tags, clock: clock.clone(), max_coins };
         let gateway = Gateway::new(&config.graphql, &config.limits, services, limiter, answers_kept)?;
         let front = Front {
             gateway,

@@ -140,7 +140,10 @@ impl Audit {
         first: usize,
     ) -> Result<AuditPage, DatabaseError> {
         let most = i64::try_from(first).unwrap_or(i64::MAX).saturating_add(1);
-        let found = store::page(&self.0.log, filter, before.unwrap_or(i64::MAX), most);
+        // As it would be kept: no text in the database has a NUL character, and PostgreSQL refuses to look for one.
+        let storable = |text: &Option<String>| text.as_deref().map(entry::clean);
+        let filter = AuditFilter { user_id: storable(&filter.user_id), action: storable(&filter.action) };
+        let found = store::page(&self.0.log, &filter, before.unwrap_or(i64::MAX), most);
         let mut rows = self.0.log.within(found).await?;
         let more = rows.len() > first;
         rows.truncate(first);

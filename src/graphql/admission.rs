@@ -1,19 +1,31 @@
 //! Whether an operation may run now.
 //!
-//! The order, and why: auth first, because nobody may learn of a limit that is not theirs. Rate limits next, so that
+//! The order, and why: auth first, because nobody may learn of a limit that is not theirs; the role before the second
+//! factor, because the role needs no database. Rate limits next, so that
 //! whatever follows has been paid for. Cost last, as the one check that needs neither caller nor clock. Only then is
 //! the response cache looked at: a cached answer is as protected as a fresh one and costs the same tokens.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use async_graphql::{PathSegment, ServerError, Variables};
+use async_graphql::{PathSegment, ServerError, Variables, parser::types::OperationType};
 
 use super::{
     Caller, ErrorCode, LimitState,
-    error::Refusal,
+    error::{ApiError, Refusal},
     plan::{Demand, Plan},
 };
-use crate::limits::{self, Decision, Limiter, Policy, Standing};
+use crate::{
+    auth::SecondFactors,
+    limits::{self, Decision, Limiter, Policy, Standing},
+    model::{Clock, Role},
+};
+
+/// Decides who may run what.
+pub(crate) struct Admission {
+    pub(crate) limiter: Limiter,
+    pub(crate) second_factors: SecondFactors,
+    pub(crate) clock: Clock,
+}
 
 /// What admission says.
 pub(crate) struct Verdict {
@@ -22,14 +34,34 @@ pub(crate) struct Verdict {
     pub(crate) limits: Vec<LimitState>,
 }
 
-/// Decides whether the caller may run the plan with these variables.
-pub(crate) async fn admit(limiter: &Limiter, plan: &Plan, variables: &Variables, caller: &Caller) -> Verdict {
-    let demands: Vec<&Demand> = plan.demands.iter().filter(|demand| demand.is_selected(variables)).collect();
-    if let Some(refusal) = unauthorised(&demands, caller) {
-        return Verdict { refusal: Some(refusal), limits: Vec::new() };
+impl Admission {
+    /// Decides whether the caller, who may have sent a step-up token, may run the plan with these variables.
+    pub(crate) async fn admit(
+        &self,
+        plan: &Plan,
+        variables: &Variables,
+        caller: &Caller,
+        step_up: Option<&str>,
+    ) -> Verdict {
+        let demands: Vec<&Demand> = plan.demands.iter().filter(|demand| demand.is_selected(variables)).collect();
+        let refusal = match unauthorised(&demands, caller) {
+            None if plan.kind == OperationType::Mutation => self.unproven(&demands, caller, step_up).await,
+            refusal => refusal,
+        };
+        if refusal.is_some() {
+            return Verdict { refusal, limits: Vec::new() };
+        }
+        let (refusal, limits) = draw(&self.limiter, &demands, caller).await;
+        Verdict { refusal: refusal.or_else(|| plan.excess.clone()), limits }
     }
-    let (refusal, limits) = draw(limiter, &demands, caller).await;
-    Verdict { refusal: refusal.or_else(|| plan.excess.clone()), limits }
+
+    /// What only ADMIN may change needs a second factor, asked for once however many such fields there are.
+    async fn unproven(&self, demands: &[&Demand], caller: &Caller, step_up: Option<&str>) -> Option<Refusal> {
+        let demand = demands.iter().find(|demand| demand.requires == Some(Role::Admin))?;
+        let principal = caller.principal.as_ref()?;
+        let refused = self.second_factors.demand(principal, step_up, self.clock.now()).await.err()?;
+        Some(ApiError::from(refused).refusal(error_at(demand, String::new())))
+    }
 }
 
 fn unauthorised(demands: &[&Demand], caller: &Caller) -> Option<Refusal> {

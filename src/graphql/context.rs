@@ -13,7 +13,9 @@ use super::{RequestId, loaders::Loaders};
 use crate::{
     agent::Agent,
     audit::{Audit, Entry},
+    auth::AuthState,
     cache::{Tag, Tags},
+    config::Secret,
     events::{Command, CommandKey},
     market::Prices,
     model::{Clock, Origin, Principal},
@@ -29,6 +31,8 @@ pub struct Services {
     pub agent: Agent,
     /// Who did what.
     pub audit: Audit,
+    /// Who may do what.
+    pub auth: AuthState,
     /// The upstreams and their breakers.
     pub upstreams: Upstreams,
     /// What cached values can be invalidated by.
@@ -45,6 +49,8 @@ pub(crate) struct Errand {
     pub(crate) origin: Origin,
     pub(crate) request_id: RequestId,
     pub(crate) idempotency_key: Option<String>,
+    /// Proof of a second factor, not looked at yet. It prints as nothing.
+    pub(crate) step_up: Option<Secret>,
 }
 
 /// What one execution carries along.
@@ -148,6 +154,8 @@ pub(crate) trait ContextExt {
     fn origin(&self) -> &Origin;
     /// Records what this mutation has done elsewhere than in the database, `what` to `resource`.
     fn record(&self, what: &'static str, resource: String, metadata: Value) -> impl Future<Output = ()> + Send;
+    /// The step-up token that came with a mutation, good or bad.
+    fn step_up(&self) -> Option<&str>;
     /// The wish that a mutation stands for: to do `what` with these arguments.
     fn command(&self, what: &str, arguments: &Value) -> Command;
 }
@@ -176,6 +184,10 @@ impl ContextExt for Context<'_> {
             // It is done, and must be possible without a database, too.
             tracing::error!(%error, what, "what an operator did was not recorded");
         }
+    }
+
+    fn step_up(&self) -> Option<&str> {
+        self.scope().errand().step_up.as_ref().map(Secret::expose)
     }
 
     fn command(&self, what: &str, arguments: &Value) -> Command {

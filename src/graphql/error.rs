@@ -11,7 +11,12 @@ use serde::Serialize;
 
 use super::{ErrorCode, RequestId};
 use crate::{
-    agent::AgentError, events::EventsError, market::PriceError, model::FieldError, store::DatabaseError,
+    agent::AgentError,
+    auth::{ApiKeyError, FactorError, RevocationError},
+    events::EventsError,
+    market::PriceError,
+    model::FieldError,
+    store::DatabaseError,
     vault::VaultError,
 };
 
@@ -48,6 +53,19 @@ impl ApiError {
     pub(crate) fn detail(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.details.push((name, value.into()));
         self
+    }
+
+    /// The same, said before anything executed, about what `place` points at.
+    pub(crate) fn refusal(self, mut place: ServerError) -> Refusal {
+        place.message = self.message;
+        for (name, value) in self.details {
+            set(&mut place, name, value);
+        }
+        let refusal = Refusal::many(self.code, vec![place]);
+        match self.retry_after {
+            Some(wait) => refusal.retry_after(wait),
+            None => refusal,
+        }
     }
 }
 
@@ -111,6 +129,44 @@ impl From<AgentError> for ApiError {
             AgentError::Events(error) => error.into(),
             AgentError::Vault(VaultError::Database(error)) => error.into(),
             AgentError::Vault(_) | AgentError::Unreadable => Self::internal(&error),
+        }
+    }
+}
+
+impl From<ApiKeyError> for ApiError {
+    fn from(error: ApiKeyError) -> Self {
+        match error {
+            ApiKeyError::Invalid(problems) => Self::bad_input(&problems),
+            ApiKeyError::NotFound => Self::new(ErrorCode::NotFound, error.to_string()),
+            ApiKeyError::Events(error) => error.into(),
+        }
+    }
+}
+
+impl From<RevocationError> for ApiError {
+    fn from(error: RevocationError) -> Self {
+        match error {
+            RevocationError::Invalid(problems) => Self::bad_input(&problems),
+            RevocationError::Full => Self::new(ErrorCode::Conflict, error.to_string()),
+            RevocationError::Events(error) => error.into(),
+        }
+    }
+}
+
+impl From<FactorError> for ApiError {
+    fn from(error: FactorError) -> Self {
+        let forbidden = |reason: &str| Self::new(ErrorCode::Forbidden, error.to_string()).detail("reason", reason);
+        match error {
+            FactorError::EnrolmentNeeded => forbidden("ENROLMENT_REQUIRED"),
+            FactorError::StepUpNeeded => forbidden("STEP_UP_REQUIRED"),
+            FactorError::BadToken(_) => forbidden("BAD_STEP_UP_TOKEN"),
+            FactorError::NotEnrolled => Self::new(ErrorCode::NotFound, error.to_string()),
+            FactorError::Code(_) => Self::new(ErrorCode::BadUserInput, error.to_string()),
+            FactorError::TooManyAttempts { retry_after } => {
+                Self::new(ErrorCode::RateLimited, error.to_string()).retry_after(Some(retry_after))
+            }
+            FactorError::Unreadable => Self::internal(&error),
+            FactorError::Unavailable(error) => error.into(),
         }
     }
 }

@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::{
     Answer, Caller, ErrorCode, Frame, Frames, GraphqlRequest, LimitState, Outcome, Permit, RequestId,
-    admission::{self, Verdict},
+    admission::{Admission, Verdict},
     answers::{AnswerCache, Answers, Finished},
     context::{Errand, Services},
     error::Refusal,
@@ -21,7 +21,7 @@ use super::{
     schema,
 };
 use crate::{
-    config::{GraphqlConfig, LimitsConfig},
+    config::{GraphqlConfig, LimitsConfig, Secret},
     limits::Limiter,
     model::Clock,
 };
@@ -35,7 +35,7 @@ pub struct Gateway(Arc<Inner>);
 struct Inner {
     documents: Documents,
     plans: Plans,
-    limiter: Limiter,
+    admission: Admission,
     answers: Answers,
     executor: Executor,
     live: Live,
@@ -89,11 +89,13 @@ impl Gateway {
         check_overrides(limits, &index)?;
         let validator = schema::validator(config.introspection);
         let clock = services.clock.clone();
+        let second_factors = services.auth.second_factors.clone();
+        let admission = Admission { limiter, second_factors, clock: clock.clone() };
         let executor = Executor::new(services, Duration::from_millis(config.execution_timeout_ms));
         Ok(Self(Arc::new(Inner {
             documents: Documents::new(config)?,
             plans: Plans::new(index, validator, PlanLimits::from(config), config.plan_cache_bytes),
-            limiter,
+            admission,
             answers: Answers::new(kept, clock.clone()),
             clock,
             meters: Meters::new(),
@@ -154,8 +156,9 @@ impl Gateway {
             return Err(Answer { outcome: Outcome::MutationNotPermitted, ..refuse(&refusal) });
         }
         let variables = plan.variables(request.variables).map_err(|refusal| refuse(&refusal))?;
-        let errand = errand(request.idempotency_key, caller).map_err(|refusal| refuse(&refusal))?;
-        match admission::admit(&self.0.limiter, &plan, &variables, caller).await {
+        let errand = errand(request.idempotency_key, request.step_up, caller).map_err(|refusal| refuse(&refusal))?;
+        let step_up = errand.step_up.as_ref().map(Secret::expose);
+        match self.0.admission.admit(&plan, &variables, caller, step_up).await {
             Verdict { refusal: None, limits } => Ok(Ready { plan, variables, limits, errand }),
             Verdict { refusal: Some(refusal), limits } => Err(refused(&refusal, limits, caller)),
         }
@@ -188,13 +191,13 @@ impl Gateway {
 }
 
 /// What a change is told of its request.
-fn errand(idempotency_key: Option<String>, caller: &Caller) -> Result<Errand, Refusal> {
+fn errand(idempotency_key: Option<String>, step_up: Option<Secret>, caller: &Caller) -> Result<Errand, Refusal> {
     let visible = |key: &String| (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     if !idempotency_key.as_ref().is_none_or(visible) {
         let message = "an idempotency key must have 1 to 255 visible ASCII characters";
         return Err(Refusal::new(ErrorCode::BadUserInput, message));
     }
-    Ok(Errand { origin: caller.origin.clone(), request_id: caller.request_id.clone(), idempotency_key })
+    Ok(Errand { origin: caller.origin.clone(), request_id: caller.request_id.clone(), idempotency_key, step_up })
 }
 
 /// An override that meets no field would leave the limit as it is, and nobody would notice.

@@ -4,6 +4,7 @@
 //! [`Gateway`] is the way in. A new area is a folder with its types and resolvers, merged in `schema.rs`; a new
 //! limit or role is a directive on a field. `tests/it/graphql_*.rs` come in by the front door.
 
+mod access;
 mod admission;
 mod agent;
 mod answers;
@@ -23,7 +24,7 @@ mod market;
 mod meters;
 #[cfg(test)]
 mod nulls;
-mod page_info;
+mod paging;
 mod persisted;
 mod plan;
 mod rows;

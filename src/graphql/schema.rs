@@ -3,6 +3,7 @@
 use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions, Schema, SchemaBuilder, ValidationMode};
 
 use super::{
+    access::{AccessMutation, AccessQuery},
     agent::{AgentMutation, AgentQuery, AgentSubscription},
     audit::AuditQuery,
     caches::CachesMutation,
@@ -14,11 +15,11 @@ use super::{
 
 /// What can be asked for.
 #[derive(MergedObject, Default)]
-pub(crate) struct Query(AgentQuery, AuditQuery, MarketQuery, UpstreamsQuery);
+pub(crate) struct Query(AccessQuery, AgentQuery, AuditQuery, MarketQuery, UpstreamsQuery);
 
 /// What can be changed.
 #[derive(MergedObject, Default)]
-pub(crate) struct Mutation(AgentMutation, CachesMutation, UpstreamsMutation);
+pub(crate) struct Mutation(AccessMutation, AgentMutation, CachesMutation, UpstreamsMutation);
 
 /// What can be followed.
 #[derive(MergedSubscription, Default)]

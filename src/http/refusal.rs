@@ -74,8 +74,13 @@ impl Refusal {
 impl From<AuthError> for Refusal {
     fn from(error: AuthError) -> Self {
         let message = error.to_string();
-        if error.is_temporary() {
-            let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::UpstreamUnavailable, message);
+        let later = match (error.is_temporary(), error.is_limited()) {
+            (true, _) => Some((StatusCode::SERVICE_UNAVAILABLE, ErrorCode::UpstreamUnavailable)),
+            (_, true) => Some((StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited)),
+            _ => None,
+        };
+        if let Some((status, code)) = later {
+            let refusal = Self::new(status, code, message);
             return match error.retry_after() {
                 Some(wait) => refusal.with(RETRY_AFTER, HeaderValue::from(whole_seconds(wait))),
                 None => refusal,
@@ -113,6 +118,14 @@ fn plainly(refusal: Refusal, front: &Front, request: &Request) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_guessed_too_often_is_told_when_to_come_back() {
+        let retry_after = Duration::from_millis(44_100);
+        let refusal = Refusal::from(AuthError::TooManyApiKeys { retry_after });
+        assert_eq!((refusal.status, refusal.code), (StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited));
+        assert_eq!(refusal.header, Some((RETRY_AFTER, HeaderValue::from(45))));
+    }
 
     #[test]
     fn seconds_are_rounded_up() {

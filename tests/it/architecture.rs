@@ -39,6 +39,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "auth",
             "market",
             "agent",
+            "vault",
         ],
     ),
     ("http", &["model", "config", "auth", "limits", "graphql", "telemetry"]),

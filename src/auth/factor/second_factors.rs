@@ -15,6 +15,7 @@ use crate::{
     auth::{
         attempts::{Attempts, TooMany},
         changes::{Changes, Deed},
+        claims::is_subject,
     },
     config::{AuthConfig, SecondFactor},
     events::{Command, Work},
@@ -199,6 +200,10 @@ impl SecondFactors {
     ) -> Result<(), FactorError> {
         let Shared { changes, step_up, clock, .. } = &*self.0;
         shown(step_up, step_up_token, &command.user_id, clock.now())?;
+        // Nobody has enrolled as what no token can name, and PostgreSQL takes no text with a NUL in it.
+        if !is_subject(subject) {
+            return Err(FactorError::NotEnrolled);
+        }
         let disabled = async {
             let mut work = changes.begin_once(command, &[lock(subject)]).await?;
             let (log, transaction) = work.transaction();

@@ -101,14 +101,15 @@ impl TokenRevocations {
     }
 
     /// Revokes one token, by its `jti` or by itself. This node refuses it once this has returned, the others after
-    /// `auth.revocation_poll_ms`. `expires_at` says when the token ends, where it does not say so itself.
+    /// `auth.revocation_poll_ms`. `expires_at` says when the token ends, where it does not say so itself. Gives back until
+    /// when the token is kept in mind.
     pub async fn revoke_token(
         &self,
         command: Command,
         origin: &Origin,
         name: &TokenName,
         expires_at: Option<Timestamp>,
-    ) -> Result<(), RevocationError> {
+    ) -> Result<Timestamp, RevocationError> {
         let Shared { changes, clock, list, .. } = &*self.0;
         let token = name.revoked(expires_at, clock.now()).map_err(RevocationError::Invalid)?;
         let metadata = json!({ "subject": token.subject, "expiresAt": token.expires_at });
@@ -122,19 +123,20 @@ impl TokenRevocations {
             Ok::<_, RevocationError>(kept)
         };
         let kept = changes.within(revoking).await?;
+        let until = kept.expires_at;
         list.learn(&[kept], &[]);
-        Ok(())
+        Ok(until)
     }
 
     /// Revokes all tokens of a subject that were issued before a moment. It holds as soon as
-    /// [`revoke_token`](Self::revoke_token) does, and for good.
+    /// [`revoke_token`](Self::revoke_token) does, and for good. Gives back the moment that counts, which may be a later one.
     pub async fn revoke_subject(
         &self,
         command: Command,
         origin: &Origin,
         subject: &str,
         issued_before: Option<Timestamp>,
-    ) -> Result<(), RevocationError> {
+    ) -> Result<Timestamp, RevocationError> {
         let Shared { changes, clock, list, skew, .. } = &*self.0;
         let now = clock.now();
         let revoked = wish::revoked_subject(subject, issued_before.unwrap_or(now), *skew, now);
@@ -142,16 +144,22 @@ impl TokenRevocations {
         let metadata = json!({ "issuedBefore": revoked.issued_before });
         let deed = Deed { action: "subject.revoke", resource: format!("subject:{subject}"), metadata };
         let revoking = async {
-            let Begun::Fresh(mut work) = changes.begin(command, &[LOCK.to_owned()]).await? else {
-                return Ok(revoked.clone());
+            let mut work = match changes.begin(command, &[LOCK.to_owned()]).await? {
+                Begun::Fresh(work) => work,
+                // The moment of the first time: nothing issued since then is meant.
+                Begun::Repeated(result) => {
+                    let then = serde_json::from_value(result["issuedBefore"].clone()).ok();
+                    return Ok(RevokedSubject { issued_before: then.unwrap_or(revoked.issued_before), ..revoked });
+                }
             };
             let kept = put_subject(&mut work, &revoked).await?;
-            changes.commit(work, origin, &deed, json!({})).await?;
+            changes.commit(work, origin, &deed, json!({ "issuedBefore": kept.issued_before })).await?;
             Ok::<_, RevocationError>(kept)
         };
         let kept = changes.within(revoking).await?;
+        let before = kept.issued_before;
         list.learn(&[], &[kept]);
-        Ok(())
+        Ok(before)
     }
 
     /// Reads what is new, for ever. `place` is up to where the tables were read, if they were.

@@ -1,10 +1,12 @@
 //! Ids and cursors as callers see them: opaque, and checked when they come back.
 
 use async_graphql::ID;
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
-use crate::{agent::MemoryPlace, model::stable_hash};
+use crate::{
+    agent::MemoryPlace,
+    graphql::paging::{decode, encode},
+};
 
 /// The id of a memory.
 pub(super) fn memory_id(id: Uuid) -> ID {
@@ -32,20 +34,6 @@ pub(super) fn change_cursor(user_id: &str, version: u64) -> String {
 
 pub(super) fn change_version(user_id: &str, cursor: &str) -> Option<u64> {
     decode(&format!("emotion:{user_id}"), cursor)
-}
-
-/// A number among those of a list; of another list it is no cursor.
-fn encode(list: &str, number: u64) -> String {
-    let bytes: Vec<u8> =
-        stable_hash(list.as_bytes()).to_be_bytes()[4..].iter().copied().chain(number.to_be_bytes()).collect();
-    BASE64_URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn decode(list: &str, cursor: &str) -> Option<u64> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let (of, number) = bytes.split_at_checked(4)?;
-    let number = u64::from_be_bytes(number.try_into().ok()?);
-    (of == &stable_hash(list.as_bytes()).to_be_bytes()[4..]).then_some(number)
 }
 
 #[cfg(test)]

@@ -11,13 +11,11 @@ use crate::{
         context::ContextExt,
         directives::{Inherit, Private, RequiredRole, auth},
         error::ApiError,
+        paging::asked,
         scalars::DateTime,
     },
-    model::{FieldError, Principal},
+    model::Principal,
 };
-
-/// Most items of a page.
-const LONGEST_PAGE: i32 = 100;
 
 #[derive(Default)]
 pub(crate) struct AgentQuery;
@@ -89,18 +87,8 @@ async fn feeling(ctx: &Context<'_>) -> Result<EmotionState> {
 }
 
 async fn page(ctx: &Context<'_>, first: i32, after: Option<&str>, query: Option<&str>) -> Result<MemoryConnection> {
-    let mut problems = Vec::new();
-    if !(1..=LONGEST_PAGE).contains(&first) {
-        problems.push(FieldError::new(&["first"], format!("it must be from 1 to {LONGEST_PAGE}")));
-    }
-    let place = after.map(memory_place);
-    if place == Some(None) {
-        problems.push(FieldError::new(&["after"], "it is no cursor of this list"));
-    }
-    if !problems.is_empty() {
-        return Err(ApiError::bad_input(&problems).into());
-    }
+    let (first, place) = asked(first, after, memory_place)?;
     let (memories, owner) = (&ctx.services().agent.memories, &ctx.caller().subject);
-    let found = memories.page(owner, query, place.flatten(), first.unsigned_abs() as usize).await;
+    let found = memories.page(owner, query, place, first).await;
     Ok(MemoryConnection(found.map_err(ApiError::from)?))
 }

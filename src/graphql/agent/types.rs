@@ -7,7 +7,7 @@ use crate::{
     agent::{self, EmotionChange, Feeling, MemoryPage, MemoryPlace},
     graphql::{
         directives::Inherit,
-        page_info::PageInfo,
+        paging::PageInfo,
         rows::Rows,
         scalars::{DateTime, int},
     },

@@ -9,12 +9,9 @@ use crate::{
         context::ContextExt,
         directives::{Private, RequiredRole, auth},
         error::ApiError,
+        paging::asked,
     },
-    model::FieldError,
 };
-
-/// Most rows of a page.
-const LONGEST_PAGE: i32 = 100;
 
 #[derive(Default)]
 pub(crate) struct AuditQuery;
@@ -37,22 +34,7 @@ impl AuditQuery {
 }
 
 async fn page(ctx: &Context<'_>, first: i32, after: Option<&str>, filter: &AuditFilter) -> Result<AuditConnection> {
-    let mut problems = Vec::new();
-    if !(1..=LONGEST_PAGE).contains(&first) {
-        problems.push(FieldError::new(&["first"], format!("it must be from 1 to {LONGEST_PAGE}")));
-    }
-    let before = after.map(row_of);
-    if before == Some(None) {
-        problems.push(FieldError::new(&["after"], "it is no cursor of this list"));
-    }
-    for (name, text) in [("user", &filter.user_id), ("action", &filter.action)] {
-        if text.as_ref().is_some_and(|text| text.contains('\0')) {
-            problems.push(FieldError::new(&[name], "it has a NUL character"));
-        }
-    }
-    if !problems.is_empty() {
-        return Err(ApiError::bad_input(&problems).into());
-    }
-    let found = ctx.services().audit.page(filter, before.flatten(), first.unsigned_abs() as usize).await;
+    let (first, before) = asked(first, after, row_of)?;
+    let found = ctx.services().audit.page(filter, before, first).await;
     Ok(AuditConnection(found.map_err(ApiError::from)?))
 }

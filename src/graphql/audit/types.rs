@@ -5,7 +5,12 @@ use async_graphql::{Enum, ID, Object};
 use crate::{
     audit::{self, AuditPage, AuditRow},
     events::canonical,
-    graphql::{directives::Inherit, page_info::PageInfo, rows::Rows, scalars::DateTime},
+    graphql::{
+        directives::Inherit,
+        paging::{PageInfo, decode, encode},
+        rows::Rows,
+        scalars::DateTime,
+    },
 };
 
 /// How something ended that is recorded.
@@ -64,7 +69,7 @@ pub(crate) struct AuditRecord(AuditRow);
 impl AuditRecord {
     /// Its id.
     async fn id(&self) -> ID {
-        ID(cursor(&self.0))
+        ID(format!("audit_{}", self.0.id))
     }
 
     /// When.
@@ -109,10 +114,10 @@ impl AuditRecord {
 }
 
 fn cursor(row: &AuditRow) -> String {
-    format!("audit_{}", row.id)
+    encode("audit", row.id.unsigned_abs())
 }
 
 /// The row of a cursor; none for what is no such cursor.
 pub(super) fn row_of(cursor: &str) -> Option<i64> {
-    cursor.strip_prefix("audit_").and_then(|id| id.parse().ok()).filter(|id: &i64| *id > 0)
+    decode("audit", cursor)?.try_into().ok()
 }

@@ -116,7 +116,7 @@ impl Exchange<'_> {
     }
 
     async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
-        Ok(self.arrival.caller(principal(self.front, headers).await?))
+        Ok(self.arrival.caller(principal(self.front, self.arrival, headers).await?))
     }
 
     async fn one(
@@ -182,10 +182,10 @@ fn take_headers(request: &mut GraphqlRequest, headers: &HeaderMap) -> Result<(),
 
 /// Who the `Authorization` header says is asking. A token that is not good refuses the request, also where none was
 /// needed: its sender believes to be signed in.
-pub(super) async fn principal(front: &Front, headers: &HeaderMap) -> Result<Option<Principal>, Refusal> {
+async fn principal(front: &Front, arrival: &Arrival, headers: &HeaderMap) -> Result<Option<Principal>, Refusal> {
     // Bytes that are no text become an empty token, which the authenticator refuses in its own words.
     let header = headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-    Ok(front.authenticator.authenticate(header).await?)
+    Ok(front.authenticator.authenticate_from(header, arrival.origin.address).await?)
 }
 
 /// `application/json`, in UTF-8 or without saying.

@@ -50,11 +50,12 @@ impl Service {
     /// The functions that ask `front` on behalf of `arrival`.
     pub(super) fn new(front: &Arc<Front>, arrival: &Arrival) -> Self {
         let (signing, starting, refusing) = (Arc::clone(front), Arc::clone(front), Arc::clone(front));
-        let (caller, request_id) = (arrival.clone(), arrival.request_id.clone());
+        let (caller, request_id, address) = (arrival.clone(), arrival.request_id.clone(), arrival.origin.address);
         Self {
             sign_in: Box::new(move |authorization| {
                 let front = Arc::clone(&signing);
-                async move { Ok(front.authenticator.authenticate(authorization.as_deref()).await?) }.boxed()
+                async move { Ok(front.authenticator.authenticate_from(authorization.as_deref(), address).await?) }
+                    .boxed()
             }),
             start: Box::new(move |request, principal| {
                 run(Arc::clone(&starting), request, caller.caller(principal)).boxed()
