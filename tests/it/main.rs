@@ -24,6 +24,7 @@ mod cache_shared;
 mod config;
 mod database_outages;
 mod events_log;
+mod fuzz_mutations;
 mod graphql_admission;
 mod graphql_answers;
 mod graphql_live;
