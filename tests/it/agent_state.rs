@@ -280,7 +280,7 @@ async fn what_was_forgotten_cannot_be_read(database: FreshDatabase) {
     app.stop().await;
 
     // The log as it was before, with the vault as it is now: what somebody has who restores a backup.
-    database.restore(&backup).await;
+    database.restore(&backup);
     let app = self::app(&database).await;
     let asked = format!("{{ memory(id: {id:?}) {{ content }} memories {{ nodes {{ content }} }} }}");
     let expected = json!({"memory": null, "memories": {"nodes": [{"content": "something that stays"}]}});

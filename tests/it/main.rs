@@ -6,11 +6,13 @@
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::format_collect,
-    reason = "a test that cannot go on fails, waits in real time, and writes documents by hand"
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, waits in real time, writes documents by hand, and says what it measured"
 )]
 
 mod harness;
 
+mod access;
 mod agent_state;
 mod architecture;
 mod auth_keys;

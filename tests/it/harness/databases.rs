@@ -118,31 +118,29 @@ impl FreshDatabase {
 
     /// A backup of the log as the documentation tells to make it, while the server runs.
     pub(crate) async fn dump(&self) -> Vec<u8> {
-        match &self.server {
-            Some(server) => server.dump(self.url()),
-            None => {
-                let copy = self.config.folder.join("backup.db");
-                let options = SqliteConnectOptions::new().filename(self.config.folder.join("tidegate.db"));
-                let mut connection = options.connect().await.expect("there is a log");
-                let vacuum = format!("VACUUM INTO '{}'", copy.display());
-                sqlx::query(sqlx::AssertSqlSafe(vacuum)).execute(&mut connection).await.expect("there is room");
-                let bytes = std::fs::read(&copy).expect("it was made");
-                std::fs::remove_file(&copy).expect("it was made");
-                bytes
-            }
+        if self.server.is_some() {
+            PostgresServer::dump(self.url())
+        } else {
+            let copy = self.config.folder.join("backup.db");
+            let options = SqliteConnectOptions::new().filename(self.config.folder.join("tidegate.db"));
+            let mut connection = options.connect().await.expect("there is a log");
+            let vacuum = format!("VACUUM INTO '{}'", copy.display());
+            sqlx::query(sqlx::AssertSqlSafe(vacuum)).execute(&mut connection).await.expect("there is room");
+            let bytes = std::fs::read(&copy).expect("it was made");
+            std::fs::remove_file(&copy).expect("it was made");
+            bytes
         }
     }
 
     /// Puts the log back as it was in a backup. Nothing may run on it.
-    pub(crate) async fn restore(&self, backup: &[u8]) {
-        match &self.server {
-            Some(server) => server.restore(self.url(), backup),
-            None => {
-                for rest in ["tidegate.db-wal", "tidegate.db-shm"] {
-                    let _ = std::fs::remove_file(self.config.folder.join(rest));
-                }
-                std::fs::write(self.config.folder.join("tidegate.db"), backup).expect("the folder takes files");
+    pub(crate) fn restore(&self, backup: &[u8]) {
+        if let Some(server) = &self.server {
+            server.restore(self.url(), backup);
+        } else {
+            for rest in ["tidegate.db-wal", "tidegate.db-shm"] {
+                let _ = std::fs::remove_file(self.config.folder.join(rest));
             }
+            std::fs::write(self.config.folder.join("tidegate.db"), backup).expect("the folder takes files");
         }
     }
 

@@ -18,6 +18,7 @@ mod wire;
 
 use std::{net::SocketAddr, time::Duration};
 
+use futures_util::{FutureExt, future::BoxFuture};
 use tidegate::{
     auth::dev,
     config::{AuthConfig, Config},
@@ -81,8 +82,8 @@ pub(crate) struct Builder {
 
 impl TestApp {
     /// A server with the defaults of the sandbox.
-    pub(crate) async fn start() -> Self {
-        Self::builder().start().await
+    pub(crate) fn start() -> BoxFuture<'static, Self> {
+        Self::builder().start()
     }
 
     pub(crate) fn builder() -> Builder {
@@ -163,11 +164,15 @@ impl Builder {
         })
     }
 
-    pub(crate) async fn start(self) -> TestApp {
-        let auth = self.config.auth.clone();
-        let Booted { address, stand_ins, shutdown, served, scratch } = boot::boot(self.config).await;
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let http = http.build().expect("the client needs nothing from outside");
-        TestApp { address, shutdown, stand_ins, served, _scratch: scratch, auth, http }
+    /// All of a server is too much for the stack of every test.
+    pub(crate) fn start(self) -> BoxFuture<'static, TestApp> {
+        let starting = async {
+            let auth = self.config.auth.clone();
+            let Booted { address, stand_ins, shutdown, served, scratch } = boot::boot(self.config).await;
+            let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+            let http = http.build().expect("the client needs nothing from outside");
+            TestApp { address, shutdown, stand_ins, served, _scratch: scratch, auth, http }
+        };
+        starting.boxed()
     }
 }

@@ -107,7 +107,7 @@ impl PostgresServer {
     /// Ends all its processes at once, as a loss of power would.
     pub(crate) fn kill(&self) {
         let Some(mut postmaster) = self.postmaster.lock().take() else { return };
-        signal("KILL", &self.processes(&postmaster));
+        signal("KILL", &Self::processes(&postmaster));
         let _ = postmaster.kill();
         let _ = postmaster.wait();
         // A dead postmaster leaves these; the next one would wait for whoever still holds the memory.
@@ -132,7 +132,7 @@ impl PostgresServer {
     }
 
     /// A backup of a database without what can be made again, and without the vault.
-    pub(crate) fn dump(&self, url: &str) -> Vec<u8> {
+    pub(crate) fn dump(url: &str) -> Vec<u8> {
         let dumped = run(Command::new(binary("pg_dump")).args([
             "--no-unlogged-table-data",
             "--exclude-table-data=data_keys",
@@ -173,12 +173,12 @@ impl PostgresServer {
 
     fn signal_all(&self, name: &str) {
         if let Some(postmaster) = &*self.postmaster.lock() {
-            signal(name, &self.processes(postmaster));
+            signal(name, &Self::processes(postmaster));
         }
     }
 
     /// The postmaster and its children.
-    fn processes(&self, postmaster: &Child) -> Vec<String> {
+    fn processes(postmaster: &Child) -> Vec<String> {
         let id = postmaster.id().to_string();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
         std::iter::once(id).chain(children.split_whitespace().map(str::to_owned)).collect()
