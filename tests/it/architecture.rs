@@ -28,6 +28,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &[
             "model",
             "config",
+            "secrets",
             "resilience",
             "store",
             "cache",

@@ -378,20 +378,20 @@ async fn soak_followers_lose_and_double_nothing() {
     }
 }
 
+/// Everything in the log, until nothing new comes.
+async fn all_there_is(events: Events) -> Vec<DomainEvent> {
+    let (mut follower, mut seen) = (events.follow(LogPosition::START), Vec::new());
+    while let Ok(Ok(page)) = timeout(Duration::from_secs(2), follower.next()).await {
+        seen.extend(page);
+    }
+    seen
+}
+
 async fn gap_test(database: &FreshDatabase, time: Duration) {
     let (_stores, events) = node(database).await;
     let clock = Clock::system();
     let end = clock.instant() + time;
-    let following = tokio::spawn({
-        let events = events.clone();
-        async move {
-            let (mut follower, mut seen) = (events.follow(LogPosition::START), Vec::new());
-            while let Ok(Ok(page)) = timeout(Duration::from_secs(2), follower.next()).await {
-                seen.extend(page);
-            }
-            seen
-        }
-    });
+    let following = tokio::spawn(all_there_is(events.clone()));
     let writers = (0..8_u64).map(|writer| {
         let (events, clock) = (events.clone(), clock.clone());
         tokio::spawn(async move {

@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod access;
 mod agent_state;
 mod architecture;
 mod audit_log;

@@ -21,7 +21,11 @@ pub(crate) struct VariableError {
     pub(crate) at: Pos,
 }
 
-/// Coerces what was sent to what the operation defines. Variables it does not define are dropped.
+/// Most faults that are told of one variable; the rest say nothing new.
+const MOST_FAULTS: usize = 20;
+
+/// Coerces what was sent to what the operation defines. Variables it does not define are dropped. On an error everything
+/// that is wrong is told.
 pub(crate) fn coerce(
     index: &SchemaIndex,
     definitions: &[Positioned<VariableDefinition>],
@@ -33,20 +37,25 @@ pub(crate) fn coerce(
         let name = &definition.node.name.node;
         let ty = &definition.node.var_type.node;
         let default = definition.node.default_value.as_ref();
-        let mut path = format!("${name}");
-        let result = match (given.remove(name.as_str()), default) {
-            (Some(json), _) => Coercion { index, path: &mut path }
-                .value(ty, json)
-                .map(Some)
-                .map_err(|fault| format!("Variable \"${name}\" got invalid value{}", fault.at(&path, name))),
-            (None, Some(default)) => Ok(Some(default.node.clone())),
-            (None, None) if ty.nullable => Ok(None),
-            (None, None) => Err(format!("Variable \"${name}\" of required type \"{ty}\" was not provided.")),
+        let mut wrong = |message| errors.push(VariableError { message, at: definition.pos });
+        let value = match (given.remove(name.as_str()), default) {
+            (Some(json), _) => {
+                let mut coercion = Coercion { index, path: name.to_string(), faults: Vec::new() };
+                let value = coercion.value(ty, json);
+                for fault in coercion.faults {
+                    wrong(format!("Variable \"${name}\" got invalid value {fault}"));
+                }
+                value
+            }
+            (None, Some(default)) => Some(default.node.clone()),
+            (None, None) if ty.nullable => None,
+            (None, None) => {
+                wrong(format!("Variable \"${name}\" of required type \"{ty}\" was not provided."));
+                None
+            }
         };
-        match result {
-            Ok(Some(value)) => drop(variables.insert(name.clone(), value)),
-            Ok(None) => {}
-            Err(message) => errors.push(VariableError { message, at: definition.pos }),
+        if let Some(value) = value {
+            variables.insert(name.clone(), value);
         }
     }
     if errors.is_empty() { Ok(variables) } else { Err(errors) }
@@ -92,24 +101,6 @@ fn write_canonical(value: &Value, text: &mut String) {
     }
 }
 
-/// What is wrong with a value, and with which part of it.
-struct Fault {
-    value: String,
-    reason: String,
-}
-
-impl Fault {
-    fn new(value: &Json, reason: impl Into<String>) -> Self {
-        Self { value: shown(value), reason: reason.into() }
-    }
-
-    fn at(&self, path: &str, variable: &Name) -> String {
-        let inner = path.strip_prefix('$').and_then(|path| path.strip_prefix(variable.as_str())).unwrap_or_default();
-        let place = if inner.is_empty() { String::new() } else { format!(" at \"{variable}{inner}\"") };
-        format!(" {}{place}; {}", self.value, self.reason)
-    }
-}
-
 /// At most some hundred characters of a value: an error must not be as large as its cause.
 fn shown(value: &Json) -> String {
     let text = value.to_string();
@@ -119,18 +110,31 @@ fn shown(value: &Json) -> String {
     }
 }
 
+/// One variable on its way from JSON to what the operation takes. Whatever gives no value leaves a fault.
 struct Coercion<'a> {
     index: &'a SchemaIndex,
-    path: &'a mut String,
+    /// Where it is, as in `input.keys[2].name`.
+    path: String,
+    faults: Vec<String>,
 }
 
 impl Coercion<'_> {
-    fn value(&mut self, ty: &Type, json: Json) -> Result<Value, Fault> {
+    fn fault<T>(&mut self, value: &Json, reason: &str) -> Option<T> {
+        if self.faults.len() < MOST_FAULTS {
+            // Of the variable as a whole, its name says enough.
+            let is_inner = self.path.contains(['.', '[']);
+            let place = if is_inner { format!(" at \"{}\"", self.path) } else { String::new() };
+            self.faults.push(format!("{}{place}; {reason}", shown(value)));
+        }
+        None
+    }
+
+    fn value(&mut self, ty: &Type, json: Json) -> Option<Value> {
         if json.is_null() {
             return if ty.nullable {
-                Ok(Value::Null)
+                Some(Value::Null)
             } else {
-                Err(Fault::new(&json, format!("Expected non-nullable type \"{ty}\" not to be null.")))
+                self.fault(&json, &format!("Expected non-nullable type \"{ty}\" not to be null."))
             };
         }
         match &ty.base {
@@ -138,35 +142,39 @@ impl Coercion<'_> {
                 Json::Array(items) => {
                     let items = items.into_iter().enumerate();
                     let coerced = items.map(|(at, json)| self.inside(format_args!("[{at}]"), item, json));
-                    Ok(Value::List(coerced.collect::<Result<_, _>>()?))
+                    // Collected twice, so that the first fault does not end it.
+                    let coerced: Vec<Option<Value>> = coerced.collect();
+                    coerced.into_iter().collect::<Option<_>>().map(Value::List)
                 }
                 // The specification's rule: one value stands for a list of one.
-                single => Ok(Value::List(vec![self.value(item, single)?])),
+                single => Some(Value::List(vec![self.value(item, single)?])),
             },
             BaseType::Named(name) => self.named(name, json),
         }
     }
 
-    fn inside(&mut self, step: std::fmt::Arguments<'_>, ty: &Type, json: Json) -> Result<Value, Fault> {
+    fn inside(&mut self, step: std::fmt::Arguments<'_>, ty: &Type, json: Json) -> Option<Value> {
         let outer = self.path.len();
         self.path.write_fmt(step).expect("writing to a string cannot fail");
-        let value = self.value(ty, json)?;
-        // On an error the path stays, to say where.
+        let value = self.value(ty, json);
         self.path.truncate(outer);
-        Ok(value)
+        value
     }
 
-    fn named(&mut self, name: &Name, json: Json) -> Result<Value, Fault> {
+    fn named(&mut self, name: &Name, json: Json) -> Option<Value> {
         match self.index.get(name) {
             Some(TypeEntry::Enum(values)) => match &json {
-                Json::String(text) if values.contains(text.as_str()) => Ok(Value::Enum(Name::new(text))),
-                _ => Err(Fault::new(&json, format!("Value does not exist in \"{name}\" enum."))),
+                Json::String(text) if values.contains(text.as_str()) => Some(Value::Enum(Name::new(text))),
+                _ => self.fault(&json, &format!("Value does not exist in \"{name}\" enum.")),
             },
             Some(TypeEntry::Input { fields, one_of }) => match json {
                 Json::Object(given) => self.object(name, fields, *one_of, given),
-                other => Err(Fault::new(&other, format!("Expected type \"{name}\" to be an object."))),
+                other => self.fault(&other, &format!("Expected type \"{name}\" to be an object.")),
             },
-            _ => scalar(name, json),
+            _ => match scalar(name, json) {
+                Ok(value) => Some(value),
+                Err((json, reason)) => self.fault(&json, &reason),
+            },
         }
     }
 
@@ -176,53 +184,54 @@ impl Coercion<'_> {
         fields: &[(Name, super::index::InputField)],
         one_of: bool,
         mut given: Map<String, Json>,
-    ) -> Result<Value, Fault> {
-        let whole = if one_of && given.len() != 1 { Some(Json::Object(given.clone())) } else { None };
-        if let Some(whole) = whole {
-            return Err(Fault::new(&whole, format!("Exactly one key must be specified for OneOf type \"{name}\".")));
+    ) -> Option<Value> {
+        if one_of && given.len() != 1 {
+            let reason = format!("Exactly one key must be specified for OneOf type \"{name}\".");
+            return self.fault(&Json::Object(given), &reason);
         }
-        let mut coerced = IndexMap::new();
+        let (mut coerced, mut missing, before) = (IndexMap::new(), Vec::new(), self.faults.len());
         for (field, input) in fields {
             match given.remove(field.as_str()) {
                 Some(json) => {
-                    let value = self.inside(format_args!(".{field}"), &input.ty, json)?;
-                    coerced.insert(field.clone(), value);
+                    let value = self.inside(format_args!(".{field}"), &input.ty, json);
+                    coerced.extend(value.map(|value| (field.clone(), value)));
                 }
                 None if input.ty.nullable || input.has_default => {}
-                None => {
-                    let reason = format!("Field \"{field}\" of required type \"{}\" was not provided.", input.ty);
-                    return Err(Fault::new(&Json::Object(given), reason));
-                }
+                None => missing.push(format!("Field \"{field}\" of required type \"{}\" was not provided.", input.ty)),
             }
         }
-        match given.keys().next() {
-            None => Ok(Value::Object(coerced)),
-            Some(unknown) => {
-                let reason = format!("Field \"{unknown}\" is not defined by type \"{name}\".");
-                Err(Fault::new(&Json::Object(given), reason))
-            }
+        let unknown: Vec<String> = given.keys().take(MOST_FAULTS).cloned().collect();
+        let rest = Json::Object(given);
+        let unknown = unknown.iter().map(|unknown| format!("Field \"{unknown}\" is not defined by type \"{name}\"."));
+        for reason in missing.into_iter().chain(unknown) {
+            self.fault::<Value>(&rest, &reason);
         }
+        // No more are told than that, and then there are enough already.
+        (self.faults.len() == before && before < MOST_FAULTS).then_some(Value::Object(coerced))
     }
 }
 
-fn scalar(name: &Name, json: Json) -> Result<Value, Fault> {
-    let refuse =
-        |json: &Json, what: &str| Err(Fault::new(json, format!("{name} cannot represent {what}: {}", shown(json))));
+/// The value, or what was given and why it is none.
+fn scalar(name: &Name, json: Json) -> Result<Value, (Json, String)> {
+    let refuse = |json: Json, what: &str| {
+        let reason = format!("{name} cannot represent {what}: {}", shown(&json));
+        Err((json, reason))
+    };
     match (name.as_str(), json) {
         ("Int", Json::Number(number)) => match number.as_i64().map(i32::try_from) {
             Some(Ok(number)) => Ok(Value::Number(number.into())),
-            Some(Err(_)) => refuse(&Json::Number(number), "non 32-bit signed integer value"),
-            None => refuse(&Json::Number(number), "non-integer value"),
+            Some(Err(_)) => refuse(Json::Number(number), "non 32-bit signed integer value"),
+            None => refuse(Json::Number(number), "non-integer value"),
         },
         ("Float", Json::Number(number)) => Ok(Value::Number(number)),
         ("String" | "ID", Json::String(text)) => Ok(Value::String(text)),
         ("ID", Json::Number(number)) if number.is_i64() || number.is_u64() => Ok(Value::String(number.to_string())),
         ("Boolean", Json::Bool(given)) => Ok(Value::Boolean(given)),
-        ("Int", other) => refuse(&other, "non-integer value"),
-        ("Float", other) => refuse(&other, "non numeric value"),
-        ("String", other) => refuse(&other, "a non string value"),
-        ("Boolean", other) => refuse(&other, "a non boolean value"),
-        ("ID", other) => refuse(&other, "value"),
+        ("Int", other) => refuse(other, "non-integer value"),
+        ("Float", other) => refuse(other, "non numeric value"),
+        ("String", other) => refuse(other, "a non string value"),
+        ("Boolean", other) => refuse(other, "a non boolean value"),
+        ("ID", other) => refuse(other, "value"),
         // A scalar of our own says itself what it takes, when it is parsed.
         (_, other) => Ok(constant(other)),
     }
@@ -333,6 +342,20 @@ mod tests {
         ] {
             assert_eq!(run(definitions, &given), Err(expected.to_owned()), "{definitions} {given}");
         }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let given = json!({"a": [{"x": "1", "z": 2}, {"x": 1}, 7]});
+        let told = run("$a: [Point]", &given).unwrap_err();
+        let expected = [
+            r#"Variable "$a" got invalid value "1" at "a[0].x"; Int cannot represent non-integer value: "1""#,
+            r#"Variable "$a" got invalid value {"z":2} at "a[0]"; Field "z" is not defined by type "Point"."#,
+            r#"Variable "$a" got invalid value 7 at "a[2]"; Expected type "Point" to be an object."#,
+        ];
+        assert_eq!(told, expected.join(" | "));
+        let told = run("$a: [Int]", &json!({"a": vec!["x"; 1_000]})).unwrap_err();
+        assert_eq!(told.matches("Variable").count(), MOST_FAULTS);
     }
 
     #[test]
