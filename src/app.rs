@@ -209,6 +209,20 @@ impl Kept {
         auth
     }
 
+    /// Opens a database that is there already: for commands, which would otherwise make an empty one in a wrong place.
+    ///
+    /// # Errors
+    /// A folder without a log, or a database that cannot be used.
+    pub async fn open_existing(config: &Config, parts: &StoreParts) -> Result<Self, AppError> {
+        let path = config.database.folder.join("tidegate.db");
+        if config.database.url.is_none()
+            && let Err(source) = std::fs::metadata(&path)
+        {
+            return Err(DatabaseOpenError::Folder { path, source }.into());
+        }
+        Self::open(config, parts).await
+    }
+
     /// Starts what works in the background, and tells `part` how the database is.
     fn start(&self, parts: &StoreParts, part: Part) {
         let StoreParts { tasks, stop, .. } = parts;

@@ -24,7 +24,8 @@ pub(super) async fn run(args: AuditArgs) -> Result<(), CommandError> {
     let Action::Verify { settings } = args.action;
     let config = settings.load()?.config;
     let failed = |error: &dyn std::error::Error| CommandError::Failed(error.to_string());
-    let kept = Kept::open(&config, &StoreParts::alone(Clock::system())).await.map_err(|error| failed(&error))?;
+    let kept =
+        Kept::open_existing(&config, &StoreParts::alone(Clock::system())).await.map_err(|error| failed(&error))?;
     match kept.audit.verify().await.map_err(|error| failed(&error))? {
         Verdict::Sound { rows, checkpoints } => {
             print(&format!("{rows} rows and {checkpoints} checkpoints are as they were written\n"))

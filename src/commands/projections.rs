@@ -28,7 +28,7 @@ pub(super) async fn run(args: ProjectionsArgs) -> Result<(), CommandError> {
     let config = settings.load()?.config;
     let failed = |error: &dyn std::error::Error| CommandError::Failed(error.to_string());
     let parts = StoreParts::alone(Clock::system());
-    let kept = Kept::open(&config, &parts).await.map_err(|error| failed(&error))?;
+    let kept = Kept::open_existing(&config, &parts).await.map_err(|error| failed(&error))?;
     let rebuilt = kept.projector.rebuild(&name).await.map_err(|error| failed(&error))?;
     let Rebuilt { generation, events } = rebuilt;
     print(&format!("{name} was built anew from {events} events, as generation {generation}\n"))

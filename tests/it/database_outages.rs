@@ -46,13 +46,7 @@ async fn version(app: &TestApp) -> Option<i64> {
 }
 
 /// Breaks the database and heals it, and looks at the server all the while.
-async fn broken_and_healed(
-    app: &TestApp,
-    codes: &[&str],
-    detail: &str,
-    broken: impl AsyncFnOnce(),
-    mend: impl AsyncFnOnce(),
-) {
+async fn broken_and_healed(app: &TestApp, detail: &str, broken: impl AsyncFnOnce(), mend: impl AsyncFnOnce()) {
     let mut acknowledged = feel(app).await.expect("the database works at first");
     broken().await;
     let began = std::time::Instant::now();
@@ -60,8 +54,10 @@ async fn broken_and_healed(
         match feel(app).await {
             // What fits into what was left, or into a file that nobody knows to be broken yet.
             Ok(version) => acknowledged = version,
+            // It may have been done, and says nothing of what is wrong.
+            Err(code) if code == "TIMEOUT" => {}
             Err(code) => {
-                assert!(codes.contains(&code.as_str()), "{code} is none of {codes:?}");
+                assert_eq!(code, "UPSTREAM_UNAVAILABLE");
                 break;
             }
         }
@@ -91,7 +87,7 @@ async fn a_full_disk() {
     config.folder = disk.path().join("data");
     let app = app(&config).await;
     let said = "the database's disk is full";
-    broken_and_healed(&app, &["UPSTREAM_UNAVAILABLE"], said, async || disk.fill(), async || disk.free()).await;
+    broken_and_healed(&app, said, async || disk.fill(), async || disk.free()).await;
     app.stop().await;
 }
 
@@ -111,7 +107,7 @@ async fn files_that_became_read_only() {
     }
     let broken = async || assert!(change("+i"));
     let mend = async || assert!(change("-i"));
-    broken_and_healed(&app, &["UPSTREAM_UNAVAILABLE"], "the database", broken, mend).await;
+    broken_and_healed(&app, "the database", broken, mend).await;
     app.stop().await;
 }
 
@@ -122,7 +118,7 @@ async fn files_that_are_gone_and_back() {
     let (here, away) = (database.config.folder.join("tidegate.db"), database.config.folder.join("away.db"));
     let broken = async || fs::rename(&here, &away).unwrap();
     let mend = async || fs::rename(&away, &here).unwrap();
-    broken_and_healed(&app, &["UPSTREAM_UNAVAILABLE"], "its file is gone", broken, mend).await;
+    broken_and_healed(&app, "its file is gone", broken, mend).await;
     app.stop().await;
 }
 
@@ -130,10 +126,9 @@ async fn files_that_are_gone_and_back() {
 async fn a_server_that_was_killed_and_is_back() {
     let database = FreshDatabase::own_postgres().await;
     let app = app(&database.config).await;
-    let codes = ["UPSTREAM_UNAVAILABLE", "TIMEOUT"];
     let broken = async || database.server().kill();
     let mend = async || database.server().start_again().await;
-    broken_and_healed(&app, &codes, "the database is not available", broken, mend).await;
+    broken_and_healed(&app, "the database is not available", broken, mend).await;
     app.stop().await;
 }
 
@@ -141,9 +136,8 @@ async fn a_server_that_was_killed_and_is_back() {
 async fn a_server_that_falls_silent() {
     let database = FreshDatabase::own_postgres().await;
     let app = app(&database.config).await;
-    let codes = ["UPSTREAM_UNAVAILABLE", "TIMEOUT"];
     let (broken, mend) = (async || database.server().pause(), async || database.server().resume());
-    broken_and_healed(&app, &codes, "it does not answer", broken, mend).await;
+    broken_and_healed(&app, "it does not answer", broken, mend).await;
     app.stop().await;
 }
 
@@ -159,7 +153,7 @@ async fn a_server_that_may_only_be_read() {
         }
     };
     let (broken, mend) = (async || set("on"), async || set("off"));
-    broken_and_healed(&app, &["UPSTREAM_UNAVAILABLE"], "the database cannot be written", broken, mend).await;
+    broken_and_healed(&app, "the database cannot be written", broken, mend).await;
     app.stop().await;
 }
 

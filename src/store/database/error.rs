@@ -39,8 +39,8 @@ pub enum DatabaseOpenError {
         /// Why, without the address.
         reason: String,
     },
-    /// The folder cannot be made or entered.
-    #[error("cannot use the folder {path}: {source}")]
+    /// The folder cannot be made or entered, or lacks a file that must be there.
+    #[error("cannot use {path}: {source}")]
     Folder {
         /// The folder.
         path: PathBuf,

@@ -8,7 +8,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::LazyLock,
+    sync::{Arc, LazyLock, Weak},
 };
 
 use parking_lot::Mutex;
@@ -26,10 +26,17 @@ pub(crate) struct PostgresServer {
     settings: Vec<String>,
     postmaster: Mutex<Option<Child>>,
     databases: Mutex<usize>,
+    /// Kept for the next one.
+    _template: Arc<TempDir>,
 }
 
-/// A folder as `initdb` leaves it; made once, as that takes seconds.
-static TEMPLATE: LazyLock<TempDir> = LazyLock::new(|| {
+/// A folder as `initdb` leaves it, which takes seconds: shared by all servers of these tests, and gone with the last.
+fn template() -> Arc<TempDir> {
+    static SHARED: Mutex<Weak<TempDir>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock();
+    if let Some(made) = shared.upgrade() {
+        return made;
+    }
     let folder = scratch();
     let password = folder.path().join("password");
     fs::write(&password, PASSWORD).expect("a temporary folder takes files");
@@ -39,8 +46,10 @@ static TEMPLATE: LazyLock<TempDir> = LazyLock::new(|| {
         .arg(format!("--pwfile={}", password.display()))
         .arg(format!("--pgdata={}", data.display())));
     assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-    folder
-});
+    let made = Arc::new(folder);
+    *shared = Arc::downgrade(&made);
+    made
+}
 
 impl PostgresServer {
     /// A server with an empty database.
@@ -54,12 +63,18 @@ impl PostgresServer {
     }
 
     async fn with(settings: &[&str]) -> Self {
-        let folder = scratch();
-        let copied = run(unprivileged("cp").arg("-r").arg(TEMPLATE.path().join("data")).arg(folder.path()));
+        let (folder, template) = (scratch(), template());
+        let copied = run(unprivileged("cp").arg("-r").arg(template.path().join("data")).arg(folder.path()));
         assert!(copied.status.success(), "cp: {}", String::from_utf8_lossy(&copied.stderr));
         let settings = settings.iter().map(ToString::to_string).collect();
-        let server =
-            Self { port: free_port(), folder, settings, postmaster: Mutex::new(None), databases: Mutex::new(0) };
+        let server = Self {
+            port: free_port(),
+            folder,
+            settings,
+            postmaster: Mutex::new(None),
+            databases: Mutex::new(0),
+            _template: template,
+        };
         server.start_again().await;
         server
     }
