@@ -174,6 +174,14 @@ impl Audit {
             if before.as_ref().map_or(heads.is_empty(), |before| before.heads == heads) {
                 return Ok(false);
             }
+            // What was tampered with is not vouched for: it would be sound ever after.
+            for (lane, head) in before.iter().flat_map(|before| &before.heads) {
+                let found = store::find(&self.0.log, *lane, head.number).await?;
+                if found.is_none_or(|row| hex(&row.hash) != head.hash) {
+                    tracing::error!(lane, "the audit log was tampered with and is not vouched for: run audit verify");
+                    return Ok(false);
+                }
+            }
             let checkpoint = Checkpoint::sign(&self.0.signer, before.as_ref(), time, heads);
             store::put_checkpoint(log, transaction, &checkpoint).await?;
             work.commit(Value::Null).await?;

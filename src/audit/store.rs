@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sqlx::types::Json;
 
-use super::{AuditFilter, AuditRow, checkpoint::Checkpoint};
+use super::{AuditFilter, AuditRow, checkpoint::Checkpoint, row::LANES};
 use crate::{
     model::Timestamp,
     store::{Database, DatabaseError, Transaction, on},
@@ -93,6 +93,16 @@ pub(super) async fn find(log: &Database, lane: i16, number: i64) -> Result<Optio
         sqlx::query_as(FIND).bind(lane).bind(number).fetch_optional(&mut **connection).await
     });
     Ok(found.map_err(|error| log.failed(error))?.map(self::row))
+}
+
+/// A row that is in none of the lanes.
+pub(super) async fn outside(log: &Database) -> Result<Option<i64>, DatabaseError> {
+    const OUTSIDE: &str = "SELECT min(id) FROM audit_log WHERE lane < 0 OR lane >= $1";
+    let lanes = i16::try_from(LANES).unwrap_or(i16::MAX);
+    let found: Result<(Option<i64>,), _> = on!(&mut log.read().await?, connection => {
+        sqlx::query_as(OUTSIDE).bind(lanes).fetch_one(&mut **connection).await
+    });
+    Ok(found.map_err(|error| log.failed(error))?.0)
 }
 
 /// Rows before an id that the filter lets through, newest first.

@@ -128,6 +128,7 @@ const TAMPERING: &[(&str, Option<i64>, &str)] = &[
     ("UPDATE audit_log SET \"time\" = '2026-01-01T00:00:00Z' WHERE id = 4", Some(4), "is not as it was written"),
     ("UPDATE audit_log SET hash = previous_hash WHERE id = 4", Some(4), "is not as it was written"),
     ("UPDATE audit_log SET previous_hash = hash WHERE id = 4", Some(4), "does not follow"),
+    ("UPDATE audit_log SET lane = 99 WHERE id = 9", Some(9), "in no lane"),
     ("DELETE FROM audit_log WHERE id = 1", Some(2), "missing"),
     ("DELETE FROM audit_log WHERE id = 4", Some(5), "missing"),
     ("DELETE FROM audit_log WHERE id = 9", None, "cut off"),
@@ -193,6 +194,11 @@ async fn tampering_is_found_and_named(database: FreshDatabase) {
         }
         other => panic!("{other:?}"),
     }
+    // Nor does the server sign it for them.
+    assert!(!node.audit.sign_checkpoint().await.unwrap());
+    record(&node.audit, "alice", 200).await;
+    assert!(!node.audit.sign_checkpoint().await.unwrap());
+    assert!(matches!(node.audit.verify().await.unwrap(), Verdict::Broken(_)));
     drop(node.kept);
 }
 
