@@ -16,7 +16,7 @@ use tidegate::{
     secrets::hmac_sha1,
 };
 
-use crate::harness::{Actor, FreshDatabase, Reply, TestApp, on_both, send};
+use crate::harness::{Actor, FreshDatabase, Reply, TestApp, on_both, send, subscribe};
 
 on_both! {
     a_key_is_made_used_listed_and_revoked
@@ -290,10 +290,16 @@ async fn a_revoked_token_is_refused_at_once(database: FreshDatabase) {
     let (admin, alice) = (app.admin(), app.alice());
     let kept = app.bearing(Some(app.token("alice", Role::User, Duration::from_mins(30))));
     assert!(alice.query("{ me { subject } }").await.status.is_success());
+    let mut socket = alice.connect().await;
     let revoked = done(&admin, REVOKE_TOKEN, &json!({"token": alice.token()}), None).await;
     assert!(revoked["revocation"]["expiresAt"].is_string(), "{revoked}");
     alice.query("{ me { subject } }").await.refused(401, "UNAUTHENTICATED");
     assert!(kept.query("{ me { subject } }").await.status.is_success());
+    // Also on a socket that was opened with it before.
+    socket.send(subscribe("1", "mutation { updateEmotion(feedback: 1) { points } }")).await;
+    let message = socket.message().await;
+    let code = &message["payload"][0]["extensions"]["code"];
+    assert_eq!((&message["type"], code), (&json!("error"), &json!("UNAUTHENTICATED")), "{message}");
 }
 
 async fn tokens_of_a_subject_are_revoked(database: FreshDatabase) {

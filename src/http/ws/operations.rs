@@ -8,12 +8,14 @@ use futures_util::{
     future::BoxFuture,
     stream::{AbortHandle, Abortable, FuturesUnordered, StreamFuture, abortable},
 };
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use super::protocol::OperationId;
 use crate::{
+    config::Secret,
     graphql::{Answer, Caller, ErrorCode, Frame, GraphqlRequest, Permit},
     http::{Front, arrival::Arrival, meters::Present, refusal::Refusal},
     model::Principal,
@@ -51,23 +53,41 @@ impl Service {
     pub(super) fn new(front: &Arc<Front>, arrival: &Arrival) -> Self {
         let (signing, starting, refusing) = (Arc::clone(front), Arc::clone(front), Arc::clone(front));
         let (caller, request_id, address) = (arrival.clone(), arrival.request_id.clone(), arrival.origin.address);
+        let shown: Arc<Mutex<Option<Secret>>> = Arc::default();
+        let remembered = Arc::clone(&shown);
         Self {
             sign_in: Box::new(move |authorization| {
                 let front = Arc::clone(&signing);
+                *remembered.lock() = authorization.clone().map(Secret::from);
                 async move { Ok(front.authenticator.authenticate_from(authorization.as_deref(), address).await?) }
                     .boxed()
             }),
             start: Box::new(move |request, principal| {
-                run(Arc::clone(&starting), request, caller.caller(principal)).boxed()
+                let shown = principal.as_ref().and_then(|_| shown.lock().clone());
+                run(Arc::clone(&starting), request, caller.caller(principal), shown).boxed()
             }),
             errors: Box::new(move |code, message| errors_of(&refusing.gateway.refuse(code, message, &request_id))),
         }
     }
 }
 
-fn run(front: Arc<Front>, request: GraphqlRequest, caller: Caller) -> impl Stream<Item = Event> + Send {
+/// What was shown when the socket was opened is looked at again: it may have been revoked since.
+fn run(
+    front: Arc<Front>,
+    request: GraphqlRequest,
+    caller: Caller,
+    shown: Option<Secret>,
+) -> impl Stream<Item = Event> + Send {
     async_stream::stream! {
         let gateway = &front.gateway;
+        if let Some(shown) = shown
+            && let Err(error) = front.authenticator.authenticate_from(Some(shown.expose()), caller.origin.address).await
+        {
+            let refusal = Refusal::from(error);
+            let answer = gateway.refuse(refusal.code(), refusal.message(), &caller.request_id);
+            yield Event::Failed(errors_of(&answer));
+            return;
+        }
         let patience = Duration::from_millis(front.config.request_timeout_ms);
         match timeout(patience, gateway.stream(request, &caller, Permit::QueriesAndMutations)).await {
             Ok(Ok(mut frames)) => {
