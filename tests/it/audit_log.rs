@@ -183,7 +183,12 @@ async fn tampering_is_found_and_named(database: FreshDatabase) {
         database.execute(&node.stores, rows).await;
         assert_eq!(sound(&node.audit).await, (9, 2), "restored after {sql}");
     }
-    // Whoever has the database and not the key makes a chain that fits, but no checkpoint for it.
+    a_chain_made_anew_is_found(&database, &node).await;
+    drop(node.kept);
+}
+
+/// Whoever has the database and not the key makes a chain that fits, but no checkpoint for it.
+async fn a_chain_made_anew_is_found(database: &FreshDatabase, node: &Node) {
     database.execute_each(&node.stores, "DELETE FROM audit_log WHERE id > 7").await;
     for number in 8..=9 {
         record(&node.audit, "alice", number + 100).await;
@@ -199,7 +204,6 @@ async fn tampering_is_found_and_named(database: FreshDatabase) {
     record(&node.audit, "alice", 200).await;
     assert!(!node.audit.sign_checkpoint().await.unwrap());
     assert!(matches!(node.audit.verify().await.unwrap(), Verdict::Broken(_)));
-    drop(node.kept);
 }
 
 async fn the_command_says_so_with_its_exit_code(database: FreshDatabase) {
