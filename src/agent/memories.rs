@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     audit::Entry,
-    events::{Begun, Command, DomainEvent, EventsError, LogPosition},
+    events::{Begun, Command, DomainEvent, EventsError, LogPosition, read},
     model::{FieldError, Origin},
 };
 
@@ -141,24 +141,35 @@ impl Memories {
     }
 
     async fn destroy(&self, command: Command, origin: &Origin, id: Uuid) -> Result<LogPosition, AgentError> {
-        let AgentParts { audit, vault, .. } = &self.0.parts;
+        let AgentParts { audit, .. } = &self.0.parts;
         let owner = Arc::clone(&command.user_id);
-        let Begun::Fresh(mut work) = audit.begin(command, &[stream(id)]).await? else { return Ok(LogPosition::START) };
+        let Begun::Fresh(mut work) = audit.begin(command, &[stream(id)]).await? else {
+            return self.finish_forgetting(id).await;
+        };
         let mut memory = work.replay::<MemoryState>(&stream(id)).await?;
         if memory.state.owner.as_deref() != Some(&*owner) {
             return Err(AgentError::NotFound);
         }
-        // Forgotten before: nothing more can be done.
         let Some(key_id) = memory.state.sealed.as_ref().map(|words| words.key_id) else {
-            return Ok(LogPosition::START);
+            drop(work);
+            return self.finish_forgetting(id).await;
         };
         work.append(&mut memory, &[MemoryEvent::MemoryForgotten { key_id }]).await?;
         let entry = Entry::done("memory.forget", stream(id), json!({}));
         audit.record(&mut work, origin, entry).await?;
-        let place = work.commit(json!({ "memory": id })).await?;
-        // The index does it once more, should this process end here.
-        vault.destroy(key_id).await?;
-        Ok(place)
+        work.commit(json!({ "memory": id })).await?;
+        self.finish_forgetting(id).await
+    }
+
+    /// Destroys the key of a memory that the log knows to be forgotten: an earlier try may have ended before it came to
+    /// that. The index does it once more, should this process end here.
+    async fn finish_forgetting(&self, id: Uuid) -> Result<LogPosition, AgentError> {
+        let AgentParts { events, vault, .. } = &self.0.parts;
+        let forgotten = events.stream(&stream(id), 1).await?.pop().ok_or(AgentError::NotFound)?;
+        if let MemoryEvent::MemoryForgotten { key_id } = read::<MemoryState>(&forgotten)? {
+            vault.destroy(key_id).await?;
+        }
+        Ok(forgotten.position)
     }
 
     async fn check_room(&self, owner: &str) -> Result<(), AgentError> {
