@@ -32,8 +32,8 @@ pub struct Memory {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct MemoryState {
     pub(super) owner: Option<Arc<str>>,
+    /// None once it was forgotten.
     pub(super) sealed: Option<SealedWords>,
-    pub(super) forgotten: bool,
 }
 
 /// What can happen to a memory.
@@ -90,10 +90,7 @@ impl Aggregate for MemoryState {
                 self.owner = Some(Arc::clone(owner));
                 self.sealed = Some(words.clone());
             }
-            MemoryEvent::MemoryForgotten { .. } => {
-                self.sealed = None;
-                self.forgotten = true;
-            }
+            MemoryEvent::MemoryForgotten { .. } => self.sealed = None,
         }
     }
 }

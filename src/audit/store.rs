@@ -17,6 +17,24 @@ type Row =
 
 type CheckpointRow = (i64, Timestamp, Json<Value>, i64, Vec<u8>, Vec<u8>);
 
+/// What is asked of the rows, with the columns of [`Row`] in front.
+macro_rules! rows {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, lane, number, \"time\", user_id, action, resource, result, metadata, source_address, ",
+            "user_agent, previous_hash, hash FROM audit_log ",
+            $which
+        )
+    };
+}
+
+/// What is asked of the checkpoints, with the columns of [`CheckpointRow`] in front.
+macro_rules! checkpoints {
+    ($which:literal) => {
+        concat!("SELECT id, \"time\", heads, row_count, signature, public_key FROM audit_checkpoints ", $which)
+    };
+}
+
 fn row(row: Row) -> AuditRow {
     let (
         id,
@@ -77,8 +95,7 @@ pub(super) async fn insert(log: &Database, transaction: &mut Transaction, row: &
 
 /// Rows of a lane after a number, in order, at most a page.
 pub(super) async fn lane(log: &Database, lane: i16, after: i64) -> Result<Vec<AuditRow>, DatabaseError> {
-    const LANE: &str = "SELECT id, lane, number, \"time\", user_id, action, resource, result, metadata, source_address, \
-        user_agent, previous_hash, hash FROM audit_log WHERE lane = $1 AND number > $2 ORDER BY number LIMIT $3";
+    const LANE: &str = rows!("WHERE lane = $1 AND number > $2 ORDER BY number LIMIT $3");
     let rows: Result<Vec<Row>, _> = on!(&mut log.read().await?, connection => {
         sqlx::query_as(LANE).bind(lane).bind(after).bind(PAGE).fetch_all(&mut **connection).await
     });
@@ -87,8 +104,7 @@ pub(super) async fn lane(log: &Database, lane: i16, after: i64) -> Result<Vec<Au
 
 /// One row of a lane.
 pub(super) async fn find(log: &Database, lane: i16, number: i64) -> Result<Option<AuditRow>, DatabaseError> {
-    const FIND: &str = "SELECT id, lane, number, \"time\", user_id, action, resource, result, metadata, source_address, \
-        user_agent, previous_hash, hash FROM audit_log WHERE lane = $1 AND number = $2";
+    const FIND: &str = rows!("WHERE lane = $1 AND number = $2");
     let found: Result<Option<Row>, _> = on!(&mut log.read().await?, connection => {
         sqlx::query_as(FIND).bind(lane).bind(number).fetch_optional(&mut **connection).await
     });
@@ -112,9 +128,10 @@ pub(super) async fn page(
     before: i64,
     most: i64,
 ) -> Result<Vec<AuditRow>, DatabaseError> {
-    const PAGE: &str = "SELECT id, lane, number, \"time\", user_id, action, resource, result, metadata, source_address, \
-        user_agent, previous_hash, hash FROM audit_log WHERE id < $1 AND ($2 IS NULL OR user_id = $2) \
-        AND ($3 IS NULL OR action = $3) ORDER BY id DESC LIMIT $4";
+    const PAGE: &str = rows!(
+        "WHERE id < $1 AND ($2 IS NULL OR user_id = $2) \
+        AND ($3 IS NULL OR action = $3) ORDER BY id DESC LIMIT $4"
+    );
     let rows: Result<Vec<Row>, _> = on!(&mut log.read().await?, connection => {
         let query = sqlx::query_as(PAGE).bind(before).bind(&filter.user_id).bind(&filter.action).bind(most);
         query.fetch_all(&mut **connection).await
@@ -142,8 +159,7 @@ pub(super) async fn newest_checkpoint(
     log: &Database,
     transaction: &mut Transaction,
 ) -> Result<Option<Checkpoint>, DatabaseError> {
-    const NEWEST: &str = "SELECT id, \"time\", heads, row_count, signature, public_key FROM audit_checkpoints \
-        ORDER BY id DESC LIMIT 1";
+    const NEWEST: &str = checkpoints!("ORDER BY id DESC LIMIT 1");
     let found: Result<Option<CheckpointRow>, _> = on!(transaction, connection => {
         sqlx::query_as(NEWEST).fetch_optional(&mut **connection).await
     });
@@ -152,8 +168,7 @@ pub(super) async fn newest_checkpoint(
 
 /// Checkpoints after an id, in order, at most a page.
 pub(super) async fn checkpoints(log: &Database, after: i64) -> Result<Vec<Checkpoint>, DatabaseError> {
-    const LIST: &str = "SELECT id, \"time\", heads, row_count, signature, public_key FROM audit_checkpoints \
-        WHERE id > $1 ORDER BY id LIMIT $2";
+    const LIST: &str = checkpoints!("WHERE id > $1 ORDER BY id LIMIT $2");
     let rows: Result<Vec<CheckpointRow>, _> = on!(&mut log.read().await?, connection => {
         sqlx::query_as(LIST).bind(after).bind(PAGE).fetch_all(&mut **connection).await
     });
