@@ -12,7 +12,7 @@ use super::{
 use crate::{
     audit::{Audit, Entry},
     events::{Aggregate, Begun, Command, DomainEvent, Events, EventsError},
-    model::{FieldError, Origin, Timestamp},
+    model::{FieldError, Origin, Timestamp, is_subject},
 };
 
 /// Feelings. Clones share everything.
@@ -99,6 +99,10 @@ impl Emotions {
         user_id: &str,
         after: Option<u64>,
     ) -> Result<impl Stream<Item = EmotionChange> + Send + use<>, AgentError> {
+        if !is_subject(user_id) {
+            let problem = FieldError::new(&["userId"], "must have 1 to 256 characters, and no NUL");
+            return Err(AgentError::Invalid(vec![problem]));
+        }
         let id = stream(user_id);
         let now = self.events.within(self.events.replay::<EmotionState>(&id)).await?.version;
         // A place that has not been reached yet is none of this user's.

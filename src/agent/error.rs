@@ -18,6 +18,9 @@ pub enum AgentError {
     /// There is no such memory of this subject.
     #[error("there is no such memory")]
     NotFound,
+    /// Its key is destroyed, and the index still holds its words.
+    #[error("the memory is being forgotten, and its words are not everywhere gone yet: repeat the request")]
+    NotForgottenYet,
     /// The log did not do it.
     #[error(transparent)]
     Events(#[from] EventsError),

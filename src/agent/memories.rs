@@ -19,6 +19,8 @@ use crate::{
 
 /// How long a change waits for lists and searches to show it. It has been made in any case.
 const SHOWN_WITHIN: Duration = Duration::from_secs(1);
+/// How long forgetting waits until nothing holds the words any more. Without that it has not been done.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Memories of all subjects. Clones share everything.
 #[derive(Debug, Clone)]
@@ -94,16 +96,19 @@ impl Memories {
         let AgentParts { events, vault, .. } = &self.0.parts;
         events
             .within(async {
-                let memory = events.replay::<MemoryState>(&stream(id)).await?.state;
-                let Some(words) = memory.sealed.filter(|_| memory.owner.as_deref() == Some(owner)) else {
+                let told = events.stream(&stream(id), 0).await?;
+                // One that was forgotten has a second event.
+                let [added] = &told[..] else { return Ok(None) };
+                let MemoryEvent::MemoryAdded { owner: of, words } = read::<MemoryState>(added)? else {
                     return Ok(None);
                 };
+                if &*of != owner {
+                    return Ok(None);
+                }
                 let keys = vault.find(&[words.key_id]).await?;
                 // Being forgotten at this moment.
                 let Some(key) = keys.get(&words.key_id) else { return Ok(None) };
-                let first = events.stream(&stream(id), 0).await?;
-                let Some(created_at) = first.first().map(|event| event.metadata.time) else { return Ok(None) };
-                Ok(Some(Memory { id, content: words.open(owner, key)?, created_at }))
+                Ok(Some(Memory { id, content: words.open(owner, key)?, created_at: added.metadata.time }))
             })
             .await
     }
@@ -133,11 +138,12 @@ impl Memories {
         Ok(MemoryPage { memories, more })
     }
 
-    /// Makes a memory of the command's subject unreadable, wherever there is a copy of it.
+    /// Makes a memory of the command's subject unreadable, wherever there is a copy of it. Where that takes longer than a
+    /// caller can wait for, it goes on in any case; whoever repeats it waits again.
     pub async fn forget(&self, command: Command, origin: &Origin, id: Uuid) -> Result<(), AgentError> {
         let place = self.0.parts.events.within(self.destroy(command, origin, id)).await?;
-        self.show(place).await;
-        Ok(())
+        let is_forgotten = self.0.parts.projector.settles(NAME, place, FORGOTTEN_WITHIN).await;
+        if is_forgotten { Ok(()) } else { Err(AgentError::NotForgottenYet) }
     }
 
     async fn destroy(&self, command: Command, origin: &Origin, id: Uuid) -> Result<LogPosition, AgentError> {
@@ -182,10 +188,10 @@ impl Memories {
         Err(AgentError::Invalid(vec![FieldError::new(&["content"], message)]))
     }
 
-    /// Waits for lists and searches to show a change.
+    /// Waits for lists and searches to show a new memory.
     async fn show(&self, place: LogPosition) {
-        if !self.0.parts.projector.reached(NAME, place, SHOWN_WITHIN).await {
-            tracing::debug!("a change of memories is not in the index yet");
+        if !self.0.parts.projector.shows(NAME, place, SHOWN_WITHIN).await {
+            tracing::debug!("a new memory is not in the index yet");
         }
     }
 }

@@ -8,10 +8,8 @@ use serde_json::{Map, Value};
 use super::{AuthError, factor::STEP_UP_AUDIENCE};
 use crate::{
     config::AuthConfig,
-    model::{Principal, Role, Timestamp},
+    model::{Principal, Role, Timestamp, is_subject},
 };
-
-const LONGEST_SUBJECT_CHARS: usize = 256;
 
 /// What tokens must say.
 #[derive(Debug)]
@@ -74,11 +72,6 @@ impl Expectations {
 fn subject(claims: &Map<String, Value>) -> Result<Arc<str>, AuthError> {
     let subject = claims.get("sub").and_then(Value::as_str).ok_or(AuthError::BadSubject)?;
     if is_subject(subject) { Ok(subject.into()) } else { Err(AuthError::BadSubject) }
-}
-
-/// Whether a text can name a caller. PostgreSQL keeps no text with a NUL in it.
-pub(super) fn is_subject(text: &str) -> bool {
-    (1..=LONGEST_SUBJECT_CHARS).contains(&text.chars().count()) && !text.contains('\0')
 }
 
 /// A claim that is a text or a list of texts, as `aud` and roles are.

@@ -31,7 +31,7 @@ pub use authenticator::Authenticator;
 pub use error::AuthError;
 pub use factor::{
     CodeError, Enrolment, FactorError, IssuedRecoveryCode, RECOVERY_CODES, RecoveryCodes, RecoveryHash, SecondFactors,
-    Step, StepUp, StepUpError, StepUpToken, SteppedUp, TotpSeal, TotpSecret,
+    Step, StepUpError, StepUpToken, SteppedUp, TotpSeal, TotpSecret,
 };
 pub use revocation::{RevocationError, TokenName, TokenRevocations};
 pub use state::{AuthParts, AuthState};

@@ -43,11 +43,11 @@ impl AuthState {
     pub fn new(config: &AuthConfig, parts: AuthParts<'_>) -> Self {
         let AuthParts { events, audit, log, master_key, limiter, clock } = parts;
         let (changes, attempts) = (Changes::new(events, audit), Attempts::new(limiter));
-        Self {
-            api_keys: ApiKeys::new(changes.clone(), log.clone(), attempts.clone(), clock.clone()),
-            revocations: TokenRevocations::new(config, changes.clone(), log.clone(), clock.clone()),
-            second_factors: SecondFactors::new(config, SecondFactorParts { changes, attempts, log, clock, master_key }),
-        }
+        let api_keys = ApiKeys::new(changes.clone(), log.clone(), attempts.clone(), clock.clone());
+        let revocations = TokenRevocations::new(config, changes.clone(), log.clone(), clock.clone());
+        let of_factors =
+            SecondFactorParts { changes, attempts, log, clock, master_key, revocations: revocations.list() };
+        Self { api_keys, revocations, second_factors: SecondFactors::new(config, of_factors) }
     }
 
     /// Reads what was revoked, and goes on reading in the background. Without a database it returns all the same, and no

@@ -126,6 +126,7 @@ impl From<AgentError> for ApiError {
         match error {
             AgentError::Invalid(problems) => Self::bad_input(&problems),
             AgentError::NotFound => Self::new(ErrorCode::NotFound, error.to_string()),
+            AgentError::NotForgottenYet => Self::new(ErrorCode::Timeout, error.to_string()),
             AgentError::Events(error) => error.into(),
             AgentError::Vault(VaultError::Database(error)) => error.into(),
             AgentError::Vault(_) | AgentError::Unreadable => Self::internal(&error),

@@ -19,4 +19,4 @@ pub use clock::{Clock, Instant, Timestamp};
 pub use field_error::FieldError;
 pub use hash::stable_hash;
 pub use origin::Origin;
-pub use principal::{Principal, Role, UnknownRole};
+pub use principal::{Principal, Role, UnknownRole, is_subject};

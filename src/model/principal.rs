@@ -7,6 +7,8 @@ use thiserror::Error;
 
 use super::Timestamp;
 
+const LONGEST_SUBJECT_CHARS: usize = 256;
+
 /// What a principal may do. Later roles include earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -52,4 +54,10 @@ pub struct Principal {
     pub role: Role,
     /// When the token ends; its subscriptions end then too.
     pub expires_at: Option<Timestamp>,
+}
+
+/// Whether a text can name a caller. PostgreSQL keeps no text with a NUL in it.
+#[must_use]
+pub fn is_subject(text: &str) -> bool {
+    (1..=LONGEST_SUBJECT_CHARS).contains(&text.chars().count()) && !text.contains('\0')
 }

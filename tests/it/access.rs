@@ -16,7 +16,7 @@ use tidegate::{
     secrets::hmac_sha1,
 };
 
-use crate::harness::{Actor, FreshDatabase, Reply, TestApp, on_both, send, subscribe};
+use crate::harness::{Actor, FreshDatabase, Reply, Socket, TestApp, on_both, send, subscribe};
 
 on_both! {
     a_key_is_made_used_listed_and_revoked
@@ -143,6 +143,7 @@ async fn a_key_is_made_used_listed_and_revoked(database: FreshDatabase) {
     let mut socket = robot.connect().await;
     socket.send(json!({"id": "1", "type": "subscribe", "payload": {"query": "{ me { subject } }"}})).await;
     assert_eq!(socket.message().await["payload"]["data"]["me"]["subject"], "robot");
+    assert_eq!(socket.message().await["type"], "complete");
 
     let listed = admin.query("{ apiKeys { nodes { id name subject } } }").await;
     assert_eq!(listed.header("cache-control"), "no-store");
@@ -153,6 +154,7 @@ async fn a_key_is_made_used_listed_and_revoked(database: FreshDatabase) {
     let revoked = done(&admin, REVOKE, &json!({"id": id}), None).await;
     assert_eq!(revoked["apiKey"]["revokedBy"], "admin", "{revoked}");
     robot.query("{ me { subject } }").await.refused(401, "UNAUTHENTICATED");
+    refused_on(&mut socket).await;
     assert_eq!(done(&admin, REVOKE, &json!({"id": id}), None).await, revoked, "once is for good");
 
     let kept: Vec<u8> = if database.is_sqlite() {
@@ -295,8 +297,12 @@ async fn a_revoked_token_is_refused_at_once(database: FreshDatabase) {
     assert!(revoked["revocation"]["expiresAt"].is_string(), "{revoked}");
     alice.query("{ me { subject } }").await.refused(401, "UNAUTHENTICATED");
     assert!(kept.query("{ me { subject } }").await.status.is_success());
-    // Also on a socket that was opened with it before.
-    socket.send(subscribe("1", "mutation { updateEmotion(feedback: 1) { points } }")).await;
+    refused_on(&mut socket).await;
+}
+
+/// What was revoked changes nothing, also on a socket that was opened with it before.
+async fn refused_on(socket: &mut Socket) {
+    socket.send(subscribe("9", "mutation { updateEmotion(feedback: 1) { points } }")).await;
     let message = socket.message().await;
     let code = &message["payload"][0]["extensions"]["code"];
     assert_eq!((&message["type"], code), (&json!("error"), &json!("UNAUTHENTICATED")), "{message}");

@@ -17,6 +17,7 @@ on_both! {
     nobody_sees_what_is_anothers
     memories_are_listed_and_searched
     what_was_forgotten_cannot_be_read
+    who_repeats_forgetting_finishes_it
     changes_are_followed_and_resumed
     state_survives_a_restart
 }
@@ -287,12 +288,47 @@ async fn what_was_forgotten_cannot_be_read(database: FreshDatabase) {
     until("the restored state is shown", async || data(&app.alice(), &asked).await == expected).await;
 }
 
+const FORGET: &str = "mutation ($id: ID!) { memoryForget(input: {id: $id}) { forgottenId userErrors { code } } }";
+
+async fn forget(alice: &Actor<'_>, id: &Value) -> Reply {
+    alice.post(&json!({"query": FORGET, "variables": {"id": id}})).await
+}
+
+async fn who_repeats_forgetting_finishes_it(database: FreshDatabase) {
+    let (app, stores) = (app(&database).await, database.stores().await);
+    let id = remember(&app.alice(), "the key of this comes back").await["id"].clone();
+    database.execute_vault(&stores, "CREATE TABLE found AS SELECT * FROM data_keys").await;
+    let done = json!({"forgottenId": id, "userErrors": []});
+    assert_eq!(forget(&app.alice(), &id).await.json()["data"]["memoryForget"], done);
+    // As if the first try had ended between the log and the vault.
+    database.execute_vault(&stores, "INSERT INTO data_keys SELECT * FROM found").await;
+    assert_eq!(forget(&app.alice(), &id).await.json()["data"]["memoryForget"], done);
+    assert_eq!(database.rows_of_vault(&stores, "SELECT count(*) FROM data_keys").await, [0]);
+}
+
+#[tokio::test]
+async fn forgetting_is_done_when_no_file_of_sqlite_holds_the_words() {
+    const SECRET: &str = "glockenspiel-of-the-forgotten";
+    let database = FreshDatabase::sqlite();
+    let app = app(&database).await;
+    let id = remember(&app.alice(), SECRET).await["id"].clone();
+    // Somebody who reads the index as it was keeps the old pages in SQLite's journal.
+    let reader = database.read_index().await;
+    let reply = forget(&app.alice(), &id).await;
+    assert_eq!(reply.code(), "TIMEOUT", "{}", reply.text);
+    assert!(holds(&bytes_of(&database.config.folder), SECRET), "that is why");
+    drop(reader);
+    let forgotten = async || forget(&app.alice(), &id).await.json()["data"]["memoryForget"]["forgottenId"] == id;
+    until("it is forgotten", forgotten).await;
+    assert!(!holds(&bytes_of(&database.config.folder), SECRET));
+}
+
 const CHANGES: &str = "subscription ($user: ID!, $after: String) { emotionChanges(userId: $user, after: $after) {
     userId oldEmotion newEmotion points feedback version cursor } }";
 
-async fn follow(app: &TestApp, after: Option<&str>) -> Socket {
+async fn follow(app: &TestApp, user: &str, after: Option<&str>) -> Socket {
     let mut socket = app.admin().connect().await;
-    let variables = json!({"user": "alice", "after": after});
+    let variables = json!({"user": user, "after": after});
     socket.send(json!({"id": "1", "type": "subscribe", "payload": {"query": CHANGES, "variables": variables}})).await;
     socket
 }
@@ -306,7 +342,7 @@ async fn change(socket: &mut Socket) -> Value {
 async fn changes_are_followed_and_resumed(database: FreshDatabase) {
     let (app, other) = (app(&database).await, app(&database).await);
     feel(&app.alice(), 10).await;
-    let mut socket = follow(&app, None).await;
+    let mut socket = follow(&app, "alice", None).await;
     // Only what comes after the subscription has begun: ask until it is heard.
     until("the subscription runs", async || app.metric("tidegate_live_groups").await > 0.0).await;
     feel(&other.alice(), 20).await;
@@ -322,15 +358,18 @@ async fn changes_are_followed_and_resumed(database: FreshDatabase) {
     for feedback in 1..=30 {
         feel(&app.alice(), feedback % 3).await;
     }
-    let mut back = follow(&other, last["cursor"].as_str()).await;
+    let mut back = follow(&other, "alice", last["cursor"].as_str()).await;
     for version in 3..=32 {
         assert_eq!(change(&mut back).await["version"], version);
     }
     feel(&app.alice(), 1).await;
     assert_eq!(change(&mut back).await["version"], 33);
-    let mut bad = follow(&app, Some("nonsense")).await;
-    let message = bad.message().await;
-    assert_eq!(message["payload"][0]["extensions"]["code"], "BAD_USER_INPUT", "{message}");
+    for (user, after, field) in [("alice", Some("nonsense"), "after"), ("", None, "userId"), ("a\0b", None, "userId")] {
+        let message = follow(&app, user, after).await.message().await;
+        let said = &message["payload"][0]["extensions"];
+        assert_eq!(said["code"], "BAD_USER_INPUT", "{message}");
+        assert_eq!(said["fields"][0]["field"], json!([field]), "{message}");
+    }
 }
 
 async fn state_survives_a_restart(database: FreshDatabase) {

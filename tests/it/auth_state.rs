@@ -69,6 +69,7 @@ on_both! {
     guesses_of_a_subject_come_to_an_end
     guesses_from_an_address_come_to_an_end
     who_must_show_a_second_factor_is_as_configured
+    a_step_up_ends_with_its_factor_and_can_be_revoked
     nothing_that_is_kept_is_a_secret
 }
 
@@ -419,7 +420,7 @@ async fn a_second_factor_is_enrolled_shown_and_taken_away(database: FreshDatabas
     assert_eq!(disable("bob", Some(&token)).await, Err(FactorError::NotEnrolled));
     assert_eq!(disable("alice", Some(&token)).await, Ok(()));
     assert!(!factors.is_enrolled("alice").await.unwrap());
-    assert_eq!(disable("alice", Some(&token)).await, Err(FactorError::NotEnrolled));
+    assert_eq!(disable("alice", Some(&token)).await, Err(FactorError::EnrolmentNeeded));
     assert_eq!(database.rows(&node.stores, "SELECT count(*) FROM recovery_codes").await, [0]);
 }
 
@@ -535,6 +536,40 @@ async fn guesses_from_an_address_come_to_an_end(database: FreshDatabase) {
     assert!(retry_after <= Duration::from_secs(45), "{retry_after:?}");
     let away = Origin::new(AWAY, None);
     assert!(node.state.second_factors.step_up(by("alice"), &away, &app.code()).await.is_ok());
+}
+
+async fn a_step_up_ends_with_its_factor_and_can_be_revoked(database: FreshDatabase) {
+    let (node, other) = (Node::start(&database).await, Node::start(&database).await);
+    let (factors, revocations) = (&node.state.second_factors, &node.state.revocations);
+    let demand = async |node: &Node, token: &str| node.state.second_factors.demand(&alice(), Some(token), now()).await;
+    let (_, codes) = node.enrol().await;
+    let token = node.step_up(&codes[0]).await.unwrap();
+    let new = App::new(factors.begin_enrolment(by("alice"), &home(), Some(&token)).await.unwrap().secret.into_text());
+    assert_eq!(demand(&other, &token).await, Ok(()), "the old factor counts until the new one is confirmed");
+    let codes = factors.confirm(by("alice"), &home(), &new.code()).await.unwrap();
+    let codes: Vec<_> = codes.into_iter().map(tidegate::secrets::ShownOnce::into_text).collect();
+    assert_eq!(demand(&other, &token).await, Err(StepUpError::FactorGone.into()));
+
+    let [one, two] = [node.step_up(&codes[0]).await.unwrap(), node.step_up(&codes[1]).await.unwrap()];
+    for token in [&one, &two] {
+        assert_eq!(demand(&other, token).await, Ok(()));
+    }
+    let by_itself = TokenName::Text(one.clone());
+    revocations.revoke_token(by("admin"), &home(), &by_itself, None).await.unwrap();
+    let revoked = Err(StepUpError::Revoked.into());
+    assert_eq!(demand(&node, &one).await, revoked);
+    until("the other node knows", async || demand(&other, &one).await == revoked).await;
+    until("it was issued before this second", async || now().timestamp() > issued_at(&two)).await;
+    assert_eq!(demand(&node, &two).await, Ok(()));
+    revocations.revoke_subject(by("admin"), &home(), "alice", None).await.unwrap();
+    assert_eq!(demand(&node, &two).await, revoked);
+    until("the other node knows", async || demand(&other, &two).await == revoked).await;
+}
+
+/// What a token says of when it was issued.
+fn issued_at(token: &str) -> i64 {
+    let claims = data_encoding::BASE64URL_NOPAD.decode(token.split('.').nth(1).unwrap().as_bytes()).unwrap();
+    serde_json::from_slice::<Value>(&claims).unwrap()["iat"].as_i64().unwrap()
 }
 
 async fn who_must_show_a_second_factor_is_as_configured(database: FreshDatabase) {

@@ -173,3 +173,20 @@ async fn a_server_that_comes_after_the_start() {
     until("changes are taken", async || feel(&app).await.is_ok()).await;
     app.stop().await;
 }
+
+/// Whether somebody must show a second factor stands in the database: without it, nobody passes as one who need not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_does_what_needs_a_second_factor_without_the_database() {
+    const RESET: &str = "mutation { upstreamReset(input: {name: \"coingecko\"}) { upstream { name } } }";
+    let database = FreshDatabase::sqlite();
+    let app = app(&database.config).await;
+    let admin = app.admin();
+    assert!(admin.query(RESET).await.json()["errors"].is_null());
+    let (here, away) = (database.config.folder.join("tidegate.db"), database.config.folder.join("away.db"));
+    fs::rename(&here, &away).unwrap();
+    let refused = async || admin.query(RESET).await.json()["errors"][0]["extensions"]["code"] == "UPSTREAM_UNAVAILABLE";
+    until("it is refused", refused).await;
+    fs::rename(&away, &here).unwrap();
+    until("it is done again", async || admin.query(RESET).await.json()["errors"].is_null()).await;
+    app.stop().await;
+}

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,7 +21,7 @@ use tidegate::{
         NewEvent, Projection, ProjectionError, Projector, Upcasters, Work,
     },
     model::{Chance, Clock},
-    store::{Database, Stores, Transaction},
+    store::{Database, DatabaseError, Stores, Transaction},
 };
 use tokio::{sync::Mutex, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -36,6 +39,7 @@ on_both! {
     a_stream_is_followed_without_a_hole
     a_projection_is_neither_behind_nor_ahead
     a_projection_is_built_anew_beside_the_old_one
+    a_projection_has_settled_when_every_generation_has
     followers_lose_and_double_nothing
 }
 
@@ -244,7 +248,11 @@ async fn a_stream_is_followed_without_a_hole(database: FreshDatabase) {
 }
 
 /// Sums by aggregate, kept in the projections' own way.
-struct Sums;
+#[derive(Default)]
+struct Sums {
+    /// A generation that cannot be kept up to date.
+    refused: Arc<AtomicI64>,
+}
 
 #[async_trait]
 impl Projection for Sums {
@@ -261,6 +269,9 @@ impl Projection for Sums {
     ) -> Result<Leftovers, ProjectionError> {
         const ADD: &str = "INSERT INTO sums (generation, id, total) VALUES ($1, $2, $3) \
             ON CONFLICT (generation, id) DO UPDATE SET total = sums.total + excluded.total";
+        if generation == self.refused.load(Ordering::Relaxed) {
+            return Err(DatabaseError::ReadOnly.into());
+        }
         for event in events {
             let (id, amount) = (event.aggregate_id.to_string(), event.data["amount"].as_i64().unwrap());
             let added = match transaction {
@@ -300,7 +311,7 @@ const TOTAL: &str =
     "SELECT CAST(coalesce(sum(total), 0) AS bigint) FROM sums JOIN projections USING (generation) WHERE active";
 
 fn projector(stores: &Stores, events: &Events) -> Projector {
-    Projector::new(events.clone(), stores.index.clone(), vec![Arc::new(Sums)])
+    Projector::new(events.clone(), stores.index.clone(), vec![Arc::new(Sums::default())])
 }
 
 async fn a_projection_is_neither_behind_nor_ahead(database: FreshDatabase) {
@@ -327,7 +338,7 @@ async fn a_projection_is_neither_behind_nor_ahead(database: FreshDatabase) {
         }
         let reading = projector(&stores, &events);
         reading.start(&TaskTracker::new(), &stops[0]);
-        assert!(reading.reached("sums", newest, PATIENCE).await);
+        assert!(reading.shows("sums", newest, PATIENCE).await);
     }
     assert_eq!(database.rows_of_index(&stores, TOTAL).await, [expected]);
 }
@@ -342,7 +353,7 @@ async fn a_projection_is_built_anew_beside_the_old_one(database: FreshDatabase) 
     for amount in 0..700 {
         newest = add(&events, "tally:a", amount % 10).await.unwrap();
     }
-    assert!(projector.reached("sums", newest, PATIENCE).await);
+    assert!(projector.shows("sums", newest, PATIENCE).await);
     database.execute_index(&stores, "UPDATE sums SET total = -1").await;
     let writing = tokio::spawn({
         let events = events.clone();
@@ -358,11 +369,29 @@ async fn a_projection_is_built_anew_beside_the_old_one(database: FreshDatabase) 
     assert_eq!(rebuilt.generation, 2);
     assert!(rebuilt.events >= 700, "{rebuilt:?}");
     let newest = writing.await.unwrap();
-    assert!(projector.reached("sums", newest, PATIENCE).await);
+    assert!(projector.shows("sums", newest, PATIENCE).await);
     assert_eq!(database.rows_of_index(&stores, TOTAL).await, [700 / 10 * 45 + 50]);
     assert_eq!(database.rows_of_index(&stores, "SELECT DISTINCT generation FROM sums").await, [2]);
     let unknown = projector.rebuild("nothing").await.unwrap_err().to_string();
     assert_eq!(unknown, "there is no projection nothing; there are: sums");
+}
+
+async fn a_projection_has_settled_when_every_generation_has(database: FreshDatabase) {
+    let (stores, events) = node(&database).await;
+    database.execute_index(&stores, SUMS).await;
+    let refused = Arc::new(AtomicI64::new(2));
+    let sums = Sums { refused: Arc::clone(&refused) };
+    let projector = Projector::new(events.clone(), stores.index.clone(), vec![Arc::new(sums)]);
+    let newest = add(&events, "tally:a", 1).await.unwrap();
+    projector.start(&TaskTracker::new(), &CancellationToken::new());
+    assert!(projector.settles("sums", newest, PATIENCE).await);
+    // A rebuild that ended in the middle, whose generation is kept up to date from now on.
+    projector.rebuild("sums").await.unwrap_err();
+    let newest = add(&events, "tally:a", 1).await.unwrap();
+    assert!(projector.shows("sums", newest, PATIENCE).await);
+    assert!(!projector.settles("sums", newest, Duration::from_millis(300)).await);
+    refused.store(0, Ordering::Relaxed);
+    assert!(projector.settles("sums", newest, PATIENCE).await);
 }
 
 /// Writers of which some are slow, and a reader that follows them: the gap test. `make soak` runs it for longer.

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use crate::{
-    auth::claims::is_subject,
-    model::{FieldError, Role, Timestamp},
-};
+use crate::model::{FieldError, Role, Timestamp, is_subject};
 
 const LONGEST_NAME_CHARS: usize = 100;
 /// Ten years, leap days included. A longer life is none that anybody has thought about.

@@ -35,6 +35,15 @@ pub enum StepUpError {
     /// Its time has passed.
     #[error("the step-up token has expired")]
     Expired,
+    /// Its second factor was taken away, or another has taken its place.
+    #[error("the second factor that the step-up token stands for does not count any more")]
+    FactorGone,
+    /// It was revoked, or all tokens of its subject were.
+    #[error("the step-up token was revoked")]
+    Revoked,
+    /// Nobody can tell whether it was revoked, as the database has not been reached yet.
+    #[error("the list of revoked tokens is not available")]
+    RevocationsUnavailable,
 }
 
 /// Why something that needs a second factor, or changes one, was not done.
@@ -48,7 +57,7 @@ pub enum FactorError {
     StepUpNeeded,
     /// What was shown as a step-up token is none that counts.
     #[error(transparent)]
-    BadToken(#[from] StepUpError),
+    BadToken(StepUpError),
     /// There is no second factor, or none that waits to be confirmed.
     #[error("there is no second factor")]
     NotEnrolled,
@@ -82,6 +91,15 @@ impl FactorError {
             Self::TooManyAttempts { .. } => "too_many",
             Self::Unreadable => "unreadable",
             Self::Unavailable(_) => "unavailable",
+        }
+    }
+}
+
+impl From<StepUpError> for FactorError {
+    fn from(error: StepUpError) -> Self {
+        match error {
+            StepUpError::RevocationsUnavailable => DatabaseError::Unavailable(error.to_string()).into(),
+            refused => Self::BadToken(refused),
         }
     }
 }

@@ -15,6 +15,6 @@ pub use error::{CodeError, FactorError, StepUpError};
 pub use recovery::{IssuedRecoveryCode, RECOVERY_CODES, RecoveryCodes, RecoveryHash};
 pub(super) use second_factors::SecondFactorParts;
 pub use second_factors::{Enrolment, SecondFactors, SteppedUp};
-pub(super) use step_up::STEP_UP_AUDIENCE;
-pub use step_up::{StepUp, StepUpToken};
+pub use step_up::StepUpToken;
+pub(super) use step_up::{EnrolledAt, STEP_UP_AUDIENCE, StepUp};
 pub use totp::{Step, TotpSeal, TotpSecret};

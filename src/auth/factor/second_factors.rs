@@ -9,17 +9,18 @@ use metrics::counter;
 use serde_json::{Value, json};
 
 use super::{
-    CodeError, FactorError, IssuedRecoveryCode, RecoveryCodes, Step, StepUp, StepUpToken, TotpSeal, TotpSecret, store,
+    CodeError, EnrolledAt, FactorError, IssuedRecoveryCode, RecoveryCodes, Step, StepUp, StepUpToken, TotpSeal,
+    TotpSecret, store,
 };
 use crate::{
     auth::{
         attempts::{Attempts, TooMany},
         changes::{Changes, Deed},
-        claims::is_subject,
+        revocation::RevocationList,
     },
     config::{AuthConfig, SecondFactor},
     events::{Command, Work},
-    model::{Clock, Origin, Principal, Timestamp},
+    model::{Clock, Origin, Principal, Timestamp, is_subject},
     secrets::{MasterKey, ShownOnce},
     store::Database,
 };
@@ -66,6 +67,7 @@ pub(in crate::auth) struct SecondFactorParts<'a> {
     pub(in crate::auth) log: Database,
     pub(in crate::auth) clock: Clock,
     pub(in crate::auth) master_key: &'a MasterKey,
+    pub(in crate::auth) revocations: RevocationList,
 }
 
 /// What a code turned out to be.
@@ -76,14 +78,14 @@ enum Proof {
 
 impl SecondFactors {
     pub(in crate::auth) fn new(config: &AuthConfig, parts: SecondFactorParts<'_>) -> Self {
-        let SecondFactorParts { changes, attempts, log, clock, master_key } = parts;
+        let SecondFactorParts { changes, attempts, log, clock, master_key, revocations } = parts;
         Self(Arc::new(Shared {
             mode: config.second_factor,
             changes,
             attempts,
             log,
             clock,
-            step_up: StepUp::new(config, master_key),
+            step_up: StepUp::new(config, master_key, revocations),
             seal: TotpSeal::new(master_key),
             recovery: RecoveryCodes::new(master_key),
         }))
@@ -91,8 +93,12 @@ impl SecondFactors {
 
     /// Whether this subject has a second factor that counts. Always asks the database.
     pub async fn is_enrolled(&self, subject: &str) -> Result<bool, FactorError> {
+        Ok(self.enrolled(subject).await?.is_some())
+    }
+
+    async fn enrolled(&self, subject: &str) -> Result<Option<EnrolledAt>, FactorError> {
         let log = &self.0.log;
-        Ok(log.within(store::is_enrolled(log, subject)).await?)
+        Ok(log.within(store::enrolled(log, subject)).await?)
     }
 
     /// Whether this caller may now do what needs a second factor, as `auth.second_factor` says. If that cannot be told, it
@@ -115,10 +121,11 @@ impl SecondFactors {
         if *mode == SecondFactor::Off {
             return Ok(());
         }
-        if self.is_enrolled(subject).await? {
-            return shown(step_up, token, subject, now);
+        match self.enrolled(subject).await? {
+            Some(enrolled) => shown(step_up, token, subject, enrolled, now),
+            None if *mode == SecondFactor::Required => Err(FactorError::EnrolmentNeeded),
+            None => Ok(()),
         }
-        if *mode == SecondFactor::Required { Err(FactorError::EnrolmentNeeded) } else { Ok(()) }
     }
 
     /// Gives the subject of the command a new secret, which counts once a code of it was [confirmed](Self::confirm). It
@@ -136,8 +143,8 @@ impl SecondFactors {
             let mut work = changes.begin_once(command, &[lock(&subject)]).await?;
             let now = work.now();
             let (log, transaction) = work.transaction();
-            if store::find(log, transaction, &subject).await?.secret.is_some() {
-                shown(step_up, step_up_token, &subject, clock.now())?;
+            if let Some(enrolled) = store::find(log, transaction, &subject).await?.enrolled {
+                shown(step_up, step_up_token, &subject, enrolled, clock.now())?;
             }
             let secret = TotpSecret::generate();
             store::put_pending(log, transaction, &subject, &seal.seal(&secret, &subject), now).await?;
@@ -175,7 +182,7 @@ impl SecondFactors {
         let stepped_up = async {
             self.draw(&subject, origin).await?;
             let mut work = changes.begin_once(command.clone(), &[lock(&subject)]).await?;
-            let (proof, recovery_codes_left) = self.prove_within(&mut work, &subject, code).await?;
+            let (enrolled, proof, recovery_codes_left) = self.prove_within(&mut work, &subject, code).await?;
             let by = match proof {
                 Proof::App => "app",
                 Proof::Recovery => "recovery_code",
@@ -183,7 +190,7 @@ impl SecondFactors {
             let metadata = json!({ "by": by, "recoveryCodesLeft": recovery_codes_left });
             let deed = deed("second_factor.step_up", &subject, metadata);
             changes.commit(work, origin, &deed, Value::Null).await?;
-            Ok(SteppedUp { token: step_up.issue(&subject, clock.now()), recovery_codes_left })
+            Ok(SteppedUp { token: step_up.issue(&subject, enrolled, clock.now()), recovery_codes_left })
         };
         let stepped_up = changes.within(stepped_up).await;
         self.tell("second_factor.step_up", &command, origin, stepped_up.as_ref().map(|_| ())).await;
@@ -199,7 +206,8 @@ impl SecondFactors {
         step_up_token: Option<&str>,
     ) -> Result<(), FactorError> {
         let Shared { changes, step_up, clock, .. } = &*self.0;
-        shown(step_up, step_up_token, &command.user_id, clock.now())?;
+        let by = self.enrolled(&command.user_id).await?.ok_or(FactorError::EnrolmentNeeded)?;
+        shown(step_up, step_up_token, &command.user_id, by, clock.now())?;
         // Nobody has enrolled as what no token can name, and PostgreSQL takes no text with a NUL in it.
         if !is_subject(subject) {
             return Err(FactorError::NotEnrolled);
@@ -230,12 +238,18 @@ impl SecondFactors {
         if store::confirm(log, transaction, subject, step, now).await? { Ok(()) } else { Err(FactorError::NotEnrolled) }
     }
 
-    /// Uses the code up, and counts the recovery codes that are left.
-    async fn prove_within(&self, work: &mut Work, subject: &str, code: &str) -> Result<(Proof, usize), FactorError> {
+    /// Uses the code up. Says of which enrolment it is, and how many recovery codes are left.
+    async fn prove_within(
+        &self,
+        work: &mut Work,
+        subject: &str,
+        code: &str,
+    ) -> Result<(EnrolledAt, Proof, usize), FactorError> {
         let now = work.now();
         let (log, transaction) = work.transaction();
         let kept = store::find(log, transaction, subject).await?;
-        let secret = self.open(&kept.secret.ok_or(FactorError::NotEnrolled)?, subject)?;
+        let (sealed, enrolled) = kept.secret.zip(kept.enrolled).ok_or(FactorError::NotEnrolled)?;
+        let secret = self.open(&sealed, subject)?;
         let left = store::recovery_codes(log, transaction, subject).await?;
         let (numbers, hashes): (Vec<i32>, Vec<Vec<u8>>) = left.into_iter().unzip();
         let (of_app, recovery) = (secret.verify(code, now, kept.last_used), &self.0.recovery);
@@ -252,7 +266,7 @@ impl SecondFactors {
         if !was_unused {
             return Err(CodeError::Used.into());
         }
-        Ok((proof, hashes.len() - usize::from(used.is_err())))
+        Ok((enrolled, proof, hashes.len() - usize::from(used.is_err())))
     }
 
     fn open(&self, sealed: &[u8], subject: &str) -> Result<TotpSecret, FactorError> {
@@ -270,9 +284,15 @@ impl SecondFactors {
     }
 }
 
-/// Whether this subject has shown its second factor of late.
-fn shown(step_up: &StepUp, token: Option<&str>, subject: &str, now: Timestamp) -> Result<(), FactorError> {
-    Ok(step_up.check(token.ok_or(FactorError::StepUpNeeded)?, subject, now)?)
+/// Whether this subject has of late shown the second factor that it enrolled then.
+fn shown(
+    step_up: &StepUp,
+    token: Option<&str>,
+    subject: &str,
+    enrolled: EnrolledAt,
+    now: Timestamp,
+) -> Result<(), FactorError> {
+    Ok(step_up.check(token.ok_or(FactorError::StepUpNeeded)?, subject, enrolled, now)?)
 }
 
 fn lock(subject: &str) -> String {

@@ -1,6 +1,6 @@
 //! The tables of second factors and recovery codes. Whoever changes them holds the lock of the subject.
 
-use super::{RecoveryHash, Step};
+use super::{EnrolledAt, RecoveryHash, Step};
 use crate::{
     model::Timestamp,
     store::{Database, DatabaseError, Transaction, on},
@@ -11,29 +11,32 @@ use crate::{
 pub(super) struct Kept {
     /// The sealed secret that counts.
     pub(super) secret: Option<Vec<u8>>,
+    /// Since when it counts.
+    pub(super) enrolled: Option<EnrolledAt>,
     /// The sealed secret that will, once a code of it was shown.
     pub(super) pending: Option<Vec<u8>>,
     pub(super) last_used: Option<Step>,
 }
 
-/// Whether a subject has a second factor that counts.
-pub(super) async fn is_enrolled(log: &Database, subject: &str) -> Result<bool, DatabaseError> {
-    const COUNT: &str = "SELECT count(*) FROM second_factors WHERE subject = $1 AND secret IS NOT NULL";
+/// Since when a subject has a second factor that counts, if it has one.
+pub(super) async fn enrolled(log: &Database, subject: &str) -> Result<Option<EnrolledAt>, DatabaseError> {
+    const FIND: &str = "SELECT confirmed_at FROM second_factors WHERE subject = $1 AND secret IS NOT NULL";
     let mut reader = log.read().await?;
-    let count: Result<(i64,), _> = on!(&mut reader, connection => {
-        sqlx::query_as(COUNT).bind(subject).fetch_one(&mut **connection).await
+    let found: Result<Option<(Timestamp,)>, _> = on!(&mut reader, connection => {
+        sqlx::query_as(FIND).bind(subject).fetch_optional(&mut **connection).await
     });
-    Ok(count.map_err(|error| log.failed(error))?.0 > 0)
+    Ok(found.map_err(|error| log.failed(error))?.map(|(at,)| EnrolledAt(at)))
 }
 
 pub(super) async fn find(log: &Database, transaction: &mut Transaction, subject: &str) -> Result<Kept, DatabaseError> {
-    const FIND: &str = "SELECT secret, pending_secret, last_used_step FROM second_factors WHERE subject = $1";
-    type Row = (Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>);
+    const FIND: &str =
+        "SELECT secret, confirmed_at, pending_secret, last_used_step FROM second_factors WHERE subject = $1";
+    type Row = (Option<Vec<u8>>, Option<Timestamp>, Option<Vec<u8>>, Option<i64>);
     let found: Result<Option<Row>, _> = on!(transaction, connection => {
         sqlx::query_as(FIND).bind(subject).fetch_optional(&mut **connection).await
     });
-    let (secret, pending, last_used) = found.map_err(|error| log.failed(error))?.unwrap_or_default();
-    Ok(Kept { secret, pending, last_used })
+    let (secret, confirmed_at, pending, last_used) = found.map_err(|error| log.failed(error))?.unwrap_or_default();
+    Ok(Kept { secret, enrolled: confirmed_at.map(EnrolledAt), pending, last_used })
 }
 
 /// Keeps a secret that does not count yet, in place of another one that does not.

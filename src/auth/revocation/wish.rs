@@ -11,10 +11,10 @@ use super::{
 use crate::{
     auth::{
         ApiKey,
-        claims::{is_subject, time_claim},
+        claims::time_claim,
         token::{LONGEST_TOKEN_BYTES, UnverifiedToken},
     },
-    model::{FieldError, Timestamp},
+    model::{FieldError, Timestamp, is_subject},
 };
 
 const LONGEST_JTI_BYTES: usize = 1_024;

@@ -32,8 +32,23 @@ struct Shared {
     events: Events,
     index: Database,
     projections: Vec<Arc<dyn Projection>>,
-    /// Up to where each active generation is known to have read.
-    progress: HashMap<&'static str, watch::Sender<LogPosition>>,
+    progress: HashMap<&'static str, watch::Sender<Progress>>,
+}
+
+/// How far a projection is known to have come.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    /// Up to where the active generation has read.
+    shown: LogPosition,
+    /// Up to where every generation has, without anything deleted being left in a file.
+    settled: LogPosition,
+}
+
+/// What came of letting a generation read a page.
+struct Passed {
+    events: u64,
+    /// Where all generations are now.
+    checkpoints: Vec<Checkpoint>,
 }
 
 /// What came of building a projection anew.
@@ -49,7 +64,7 @@ impl Projector {
     /// Knows the projections; does nothing yet.
     #[must_use]
     pub fn new(events: Events, index: Database, projections: Vec<Arc<dyn Projection>>) -> Self {
-        let progress = projections.iter().map(|each| (each.name(), watch::Sender::new(LogPosition::START))).collect();
+        let progress = projections.iter().map(|each| (each.name(), watch::Sender::new(Progress::default()))).collect();
         Self(Arc::new(Shared { events, index, projections, progress }))
     }
 
@@ -61,14 +76,25 @@ impl Projector {
         }
     }
 
-    /// Waits until a projection has read up to a place, for as long as that is worth it. Says whether it has.
-    pub async fn reached(&self, name: &str, place: LogPosition, patience: Duration) -> bool {
-        let Some(progress) = self.0.progress.get(name) else { return false };
-        let mut progress = progress.subscribe();
-        matches!(timeout(patience, progress.wait_for(|reached| *reached >= place)).await, Ok(Ok(_)))
+    /// Waits until readers of a projection see what happened up to a place, for as long as that is worth it. Says whether
+    /// they do.
+    pub async fn shows(&self, name: &str, place: LogPosition, patience: Duration) -> bool {
+        self.comes(name, patience, |progress| progress.shown >= place).await
     }
 
-    /// Up to where the active generation of a projection has read.
+    /// Waits until nothing that was deleted up to a place is in any generation of a projection, or in a file that the
+    /// database has no more use for. Says whether that is so.
+    pub async fn settles(&self, name: &str, place: LogPosition, patience: Duration) -> bool {
+        self.comes(name, patience, |progress| progress.settled >= place).await
+    }
+
+    async fn comes(&self, name: &str, patience: Duration, far_enough: impl Fn(&Progress) -> bool + Send) -> bool {
+        let Some(progress) = self.0.progress.get(name) else { return false };
+        let mut progress = progress.subscribe();
+        matches!(timeout(patience, progress.wait_for(far_enough)).await, Ok(Ok(_)))
+    }
+
+    /// Up to where the active generation of a projection has read, whoever did it.
     pub async fn place(&self, name: &str) -> Result<LogPosition, ProjectionError> {
         let projection = self.find(name)?;
         let mut transaction = self.0.index.write().await?;
@@ -84,9 +110,9 @@ impl Projector {
         let generation = self.add_generation(projection.name()).await?;
         let mut events = 0;
         loop {
-            let (read, _) = self.pass(&*projection, generation).await?;
-            events += read;
-            if read == 0 && self.switch(&*projection, generation).await? {
+            let passed = self.pass(&*projection, generation).await?;
+            events += passed.events;
+            if passed.events == 0 && self.switch(&*projection, generation).await? {
                 return Ok(Rebuilt { generation, events });
             }
         }
@@ -122,52 +148,77 @@ impl Projector {
 
     /// Lets every generation read a page; returns how many events were read.
     async fn round(&self, projection: &dyn Projection, checked: &mut bool) -> Result<u64, ProjectionError> {
-        let mut transaction = self.0.index.write().await?;
-        let checkpoints = store::checkpoints(&self.0.index, &mut transaction, projection.name()).await?;
+        let (name, progress) = (projection.name(), &self.0.progress[projection.name()]);
+        let (mut events, mut checkpoints) = (0, Vec::new());
+        for generation in self.generations(projection, checked).await? {
+            let passed = self.pass(projection, generation).await?;
+            events += passed.events;
+            // The last look is at all of them, also at one that has come to it meanwhile.
+            checkpoints = passed.checkpoints;
+            // At once: readers do not mind what becomes of the others.
+            if let Some(active) = checkpoints.iter().find(|each| each.active) {
+                progress.send_modify(|progress| progress.shown = active.place);
+                gauge!("tidegate_projection_place", "projection" => name).set(gauged(active.place.number));
+            }
+        }
+        self.scrub(name, &checkpoints).await?;
+        let settled = checkpoints.iter().map(|each| each.place).min().unwrap_or_default();
+        progress.send_modify(|progress| progress.settled = settled);
+        Ok(events)
+    }
+
+    /// The generations that there are, none of them ahead of the log.
+    async fn generations(&self, projection: &dyn Projection, checked: &mut bool) -> Result<Vec<i64>, ProjectionError> {
+        let index = &self.0.index;
+        let mut transaction = index.write().await?;
+        let checkpoints = store::checkpoints(index, &mut transaction, projection.name()).await?;
         if !*checked {
             self.begin_anew_if_ahead(projection, &mut transaction, &checkpoints).await?;
         }
-        self.0.index.commit(transaction).await?;
+        index.commit(transaction).await?;
         *checked = true;
-        let mut all = 0;
-        for checkpoint in checkpoints {
-            let (read, place) = self.pass(projection, checkpoint.generation).await?;
-            all += read;
-            if checkpoint.active {
-                self.0.progress[projection.name()].send_replace(place);
-            }
-        }
-        gauge!("tidegate_projection_place", "projection" => projection.name())
-            .set(gauged(self.0.progress[projection.name()].borrow().number));
-        Ok(all)
+        Ok(checkpoints.iter().map(|each| each.generation).collect())
     }
 
-    /// Lets one generation read the next page. Nobody else works on it meanwhile, on any node.
-    async fn pass(&self, projection: &dyn Projection, generation: i64) -> Result<(u64, LogPosition), ProjectionError> {
-        let index = &self.0.index;
+    /// Lets one generation read the next page. Nobody else works on it meanwhile, on any node. There is nothing to do if
+    /// another node has switched away from it.
+    async fn pass(&self, projection: &dyn Projection, generation: i64) -> Result<Passed, ProjectionError> {
+        let (index, name) = (&self.0.index, projection.name());
         let mut transaction = index.write().await?;
-        let checkpoints = store::checkpoints(&self.0.index, &mut transaction, projection.name()).await?;
-        // Another node has switched away from it.
-        let Some(checkpoint) = checkpoints.iter().find(|each| each.generation == generation) else {
-            return Ok((0, LogPosition::START));
+        let mut checkpoints = store::checkpoints(index, &mut transaction, name).await?;
+        let Some(mine) = checkpoints.iter_mut().find(|each| each.generation == generation) else {
+            return Ok(Passed { events: 0, checkpoints });
         };
-        let events = self.0.events.after(checkpoint.place).await?;
-        let Some(last) = events.last() else { return Ok((0, checkpoint.place)) };
-        let place = last.position;
+        let events = self.0.events.after(mine.place).await?;
+        let Some(last) = events.last() else { return Ok(Passed { events: 0, checkpoints }) };
         let leftovers = projection.apply(index, &mut transaction, generation, &events).await?;
-        store::put(&self.0.index, &mut transaction, projection.name(), Checkpoint { place, ..*checkpoint }).await?;
+        mine.place = last.position;
+        // Together with the place, so that no end of the process makes anybody forget it.
+        mine.owes_scrub |= leftovers == Leftovers::Scrub;
+        store::put(index, &mut transaction, name, *mine).await?;
         index.commit(transaction).await?;
-        if leftovers == Leftovers::Scrub {
-            index.scrub().await?;
+        Ok(Passed { events: events.len() as u64, checkpoints })
+    }
+
+    /// Makes what was deleted unreadable, where that is owed.
+    async fn scrub(&self, name: &'static str, checkpoints: &[Checkpoint]) -> Result<(), ProjectionError> {
+        let index = &self.0.index;
+        if !checkpoints.iter().any(|each| each.owes_scrub) {
+            return Ok(());
         }
-        Ok((events.len() as u64, place))
+        index.scrub().await?;
+        let mut transaction = index.write().await?;
+        for scrubbed in checkpoints.iter().filter(|each| each.owes_scrub) {
+            store::put_scrubbed(index, &mut transaction, name, scrubbed).await?;
+        }
+        Ok(index.commit(transaction).await?)
     }
 
     async fn add_generation(&self, name: &'static str) -> Result<i64, ProjectionError> {
         let mut transaction = self.0.index.write().await?;
         let checkpoints = store::checkpoints(&self.0.index, &mut transaction, name).await?;
         let generation = checkpoints.iter().map(|each| each.generation).max().unwrap_or_default() + 1;
-        let checkpoint = Checkpoint { generation, active: false, place: LogPosition::START };
+        let checkpoint = Checkpoint { generation, active: false, place: LogPosition::START, owes_scrub: false };
         store::put(&self.0.index, &mut transaction, name, checkpoint).await?;
         self.0.index.commit(transaction).await?;
         Ok(generation)
@@ -187,7 +238,9 @@ impl Projector {
             projection.clear(index, &mut transaction, older.generation).await?;
             store::delete(index, &mut transaction, name, older.generation).await?;
         }
-        store::put(&self.0.index, &mut transaction, name, Checkpoint { active: true, ..*mine }).await?;
+        // Whatever the older ones owed; and their rows were deleted just now.
+        let active = Checkpoint { active: true, owes_scrub: true, ..*mine };
+        store::put(index, &mut transaction, name, active).await?;
         index.commit(transaction).await?;
         tracing::info!(projection = name, generation, "a projection was built anew");
         Ok(true)
@@ -205,7 +258,7 @@ impl Projector {
             tracing::warn!(projection = projection.name(), place = %checkpoint.place, %head,
                 "a projection is ahead of the log, which was restored, and begins anew");
             projection.clear(&self.0.index, transaction, checkpoint.generation).await?;
-            let anew = Checkpoint { place: LogPosition::START, ..*checkpoint };
+            let anew = Checkpoint { place: LogPosition::START, owes_scrub: true, ..*checkpoint };
             store::put(&self.0.index, transaction, projection.name(), anew).await?;
         }
         Ok(())

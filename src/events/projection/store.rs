@@ -11,6 +11,8 @@ pub(super) struct Checkpoint {
     pub(super) generation: i64,
     pub(super) active: bool,
     pub(super) place: LogPosition,
+    /// Whether deleted rows may still be readable in the database's files.
+    pub(super) owes_scrub: bool,
 }
 
 /// The generations of a projection, locked. The first one is made where there is none.
@@ -22,24 +24,26 @@ pub(super) async fn checkpoints(
     const FIRST: &str = "INSERT INTO projections (name, generation, active, transaction_id, position) \
         SELECT $1, 1, true, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM projections WHERE name = $1) \
         ON CONFLICT (name, generation) DO NOTHING";
-    const FIND: &str = "SELECT generation, active, transaction_id, position FROM projections WHERE name = $1 \
-        ORDER BY generation";
-    const FIND_LOCKED: &str = "SELECT generation, active, transaction_id, position FROM projections WHERE name = $1 \
-        ORDER BY generation FOR UPDATE";
+    const FIND: &str = "SELECT generation, active, transaction_id, position, owes_scrub FROM projections \
+        WHERE name = $1 ORDER BY generation";
+    const FIND_LOCKED: &str = "SELECT generation, active, transaction_id, position, owes_scrub FROM projections \
+        WHERE name = $1 ORDER BY generation FOR UPDATE";
+    type Row = (i64, bool, i64, i64, bool);
     let made = on!(&mut *transaction, connection => {
         sqlx::query(FIRST).bind(name).execute(&mut **connection).await.map(drop)
     });
     made.map_err(|error| index.failed(error))?;
     // A writer of SQLite is alone anyway.
     let find = if matches!(transaction, Transaction::Sqlite(_)) { FIND } else { FIND_LOCKED };
-    let rows: Result<Vec<(i64, bool, i64, i64)>, _> = on!(transaction, connection => {
+    let rows: Result<Vec<Row>, _> = on!(transaction, connection => {
         sqlx::query_as(find).bind(name).fetch_all(&mut **connection).await
     });
     let rows = rows.map_err(|error| index.failed(error))?;
-    let checkpoint = |(generation, active, transaction, number)| Checkpoint {
+    let checkpoint = |(generation, active, transaction, number, owes_scrub)| Checkpoint {
         generation,
         active,
         place: LogPosition { transaction, number },
+        owes_scrub,
     };
     Ok(rows.into_iter().map(checkpoint).collect())
 }
@@ -50,13 +54,31 @@ pub(super) async fn put(
     name: &'static str,
     checkpoint: Checkpoint,
 ) -> Result<(), DatabaseError> {
-    const PUT: &str = "INSERT INTO projections (name, generation, active, transaction_id, position) \
-        VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name, generation) DO UPDATE SET active = excluded.active, \
-        transaction_id = excluded.transaction_id, position = excluded.position";
-    let Checkpoint { generation, active, place } = checkpoint;
+    const PUT: &str = "INSERT INTO projections (name, generation, active, transaction_id, position, owes_scrub) \
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name, generation) DO UPDATE SET active = excluded.active, \
+        transaction_id = excluded.transaction_id, position = excluded.position, owes_scrub = excluded.owes_scrub";
+    let Checkpoint { generation, active, place, owes_scrub } = checkpoint;
     let put = on!(transaction, connection => {
-        let query = sqlx::query(PUT).bind(name).bind(generation).bind(active);
-        query.bind(place.transaction).bind(place.number).execute(&mut **connection).await.map(drop)
+        let query = sqlx::query(PUT).bind(name).bind(generation).bind(active).bind(place.transaction);
+        query.bind(place.number).bind(owes_scrub).execute(&mut **connection).await.map(drop)
+    });
+    put.map_err(|error| index.failed(error))
+}
+
+/// Notes that nothing deleted is readable of a generation as it was at this checkpoint. It owes a scrub still if somebody
+/// has deleted more since.
+pub(super) async fn put_scrubbed(
+    index: &Database,
+    transaction: &mut Transaction,
+    name: &'static str,
+    checkpoint: &Checkpoint,
+) -> Result<(), DatabaseError> {
+    const PUT: &str = "UPDATE projections SET owes_scrub = false \
+        WHERE name = $1 AND generation = $2 AND transaction_id = $3 AND position = $4";
+    let Checkpoint { generation, place, .. } = checkpoint;
+    let put = on!(transaction, connection => {
+        let query = sqlx::query(PUT).bind(name).bind(generation).bind(place.transaction).bind(place.number);
+        query.execute(&mut **connection).await.map(drop)
     });
     put.map_err(|error| index.failed(error))
 }

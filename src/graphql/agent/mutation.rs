@@ -81,7 +81,8 @@ impl AgentMutation {
         Ok(Memory(memory.map_err(ApiError::from)?))
     }
 
-    /// Makes a memory of the caller unreadable for good, in all copies.
+    /// Makes a memory of the caller unreadable for good, in all copies. `TIMEOUT` says that its words are still being
+    /// removed from lists and searches, which goes on: the same request waits for the end of it again.
     #[graphql(directive = auth::apply(RequiredRole::User))]
     async fn memory_forget(&self, ctx: &Context<'_>, input: MemoryForgetInput) -> Result<MemoryForgetPayload> {
         let missing = || MemoryForgetPayload {

@@ -215,12 +215,16 @@ impl Database {
     }
 
     /// Leaves nothing of what was deleted in files that are still there: SQLite's journal of what was written. What
-    /// PostgreSQL keeps until its next vacuum, and in its own journal, is beyond a client.
+    /// PostgreSQL keeps until its next vacuum, and in its own journal, is beyond a client. Times out while somebody reads
+    /// what was there before.
     pub async fn scrub(&self) -> Result<(), DatabaseError> {
         if let Either::Sqlite(file) = &self.0.place {
             let mut connection = self.acquired(file.writer()?.acquire().await)?;
-            let done = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *connection).await;
-            done.map_err(|error| self.failed(error))?;
+            let done = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+            let (is_busy, ..): (bool, i64, i64) = done.map_err(|error| self.failed(error))?;
+            if is_busy {
+                return Err(DatabaseError::TimedOut);
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
+use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tidegate::{
     config::DatabaseConfig,
@@ -114,6 +114,24 @@ impl FreshDatabase {
 
     pub(crate) async fn execute_index(&self, stores: &Stores, sql: &'static str) {
         execute(&stores.index, sql).await;
+    }
+
+    /// The numbers of one column of the vault.
+    pub(crate) async fn rows_of_vault(&self, stores: &Stores, sql: &'static str) -> Vec<i64> {
+        numbers(&stores.vault, sql).await
+    }
+
+    pub(crate) async fn execute_vault(&self, stores: &Stores, sql: &'static str) {
+        execute(&stores.vault, sql).await;
+    }
+
+    /// Reads the index of SQLite, as another program does, until it is dropped.
+    pub(crate) async fn read_index(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.config.folder.join("index.db"));
+        let mut connection = options.connect().await.expect("there is an index");
+        sqlx::query("BEGIN").execute(&mut connection).await.expect("good SQL");
+        sqlx::query("SELECT count(*) FROM projections").fetch_one(&mut connection).await.expect("there are tables");
+        connection
     }
 }
 
