@@ -6,16 +6,21 @@
 
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark prints, and measures real time")]
 
+#[path = "../tests/it/harness/ports.rs"]
+mod ports;
+#[expect(dead_code, reason = "tests do more to a server")]
+#[path = "../tests/it/harness/postgres.rs"]
+mod postgres;
+#[path = "../tests/it/harness/watchdog.rs"]
+mod watchdog;
+
 use std::{
-    fs,
-    net::{Ipv4Addr, TcpListener},
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use chrono::{TimeDelta, Utc};
+use postgres::PostgresServer;
 use serde_json::{Value, json};
 use sqlx::{QueryBuilder, types::Json};
 use tempfile::TempDir;
@@ -28,6 +33,10 @@ use tidegate::{
 };
 use uuid::Uuid;
 
+// For the server.
+const PATIENCE: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(10);
+
 const ROUND: Duration = Duration::from_secs(1);
 const ROUNDS: usize = 4;
 const STREAMS: u64 = 5_000;
@@ -39,13 +48,14 @@ fn main() {
     folder.path().clone_into(&mut config.folder);
     println!("events a second and the time of one append, the best of {ROUNDS} rounds of {ROUND:?}, in turn");
     runtime.block_on(measure("SQLite", &config));
-    match Server::start() {
-        Some(server) => {
-            config.url = Some(server.url().as_str().into());
-            runtime.block_on(measure("PostgreSQL", &config));
-        }
-        None => println!("PostgreSQL: skipped, because it is not installed (Debian: postgresql)"),
+    if Command::new(postgres::binary("postgres")).arg("--version").stdout(Stdio::null()).status().is_err() {
+        println!("PostgreSQL: skipped, because it is not installed (Debian: postgresql)");
+        return;
     }
+    // As its package configures it: with this much memory, and it waits for its disk.
+    let server = runtime.block_on(PostgresServer::with(&["shared_buffers=128MB"]));
+    config.url = Some(server.url().as_str().into());
+    runtime.block_on(measure("PostgreSQL", &config));
 }
 
 async fn measure(name: &str, config: &DatabaseConfig) {
@@ -162,82 +172,4 @@ async fn insert(stores: Stores, _seed: u64, batch: u64) {
         rows!(sqlx::Sqlite).build().execute(&mut **connection).await.expect("it inserts");
     }
     stores.log.commit(transaction).await.expect("it commits");
-}
-
-/// A PostgreSQL of the benchmark's own, as its package configures it: it waits for its disk.
-struct Server {
-    process: Child,
-    port: u16,
-    _folder: TempDir,
-}
-
-impl Server {
-    fn start() -> Option<Self> {
-        let folder = TempDir::new().ok()?;
-        let data = folder.path().join("data");
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-        let port = free.ok()?.port();
-        let user = user();
-        if let Some((user, group)) = user {
-            std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).ok()?;
-        }
-        let command = |name: &str| {
-            let mut command = Command::new(binary(name));
-            command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
-            if let Some((user, group)) = user {
-                command.uid(user).gid(group);
-            }
-            command
-        };
-        let made =
-            command("initdb").args(["--auth=trust", "--username=tidegate"]).arg("-D").arg(&data).status().ok()?;
-        let process = made.success().then(|| {
-            command("postgres")
-                .arg("-D")
-                .arg(&data)
-                .args(["-p", &port.to_string(), "-k", "", "-h", "127.0.0.1"])
-                .spawn()
-        })?;
-        let server = Self { process: process.ok()?, port, _folder: folder };
-        for _ in 0..500 {
-            let asked = Command::new(binary("psql")).args([&server.url(), "-c", "SELECT 1"]).output();
-            if asked.is_ok_and(|output| output.status.success()) {
-                return Some(server);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        None
-    }
-
-    fn url(&self) -> String {
-        format!("postgres://tidegate@127.0.0.1:{}/postgres", self.port)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // SIGINT ends it with its children.
-        let _ = Command::new("kill").args(["-s", "INT", &self.process.id().to_string()]).status();
-        let _ = self.process.wait();
-    }
-}
-
-/// It refuses to be started by root.
-fn user() -> Option<(u32, u32)> {
-    let id = |arguments: &[&str]| -> Option<u32> {
-        let output = Command::new("id").args(arguments).output().ok()?;
-        String::from_utf8_lossy(&output.stdout).trim().parse().ok()
-    };
-    if id(&["-u"])? != 0 {
-        return None;
-    }
-    let ids = |name: &str| Some((id(&["-u", name])?, id(&["-g", name])?));
-    ids("postgres").or_else(|| ids("nobody"))
-}
-
-fn binary(name: &str) -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let newest = versions.map(|entry| entry.path()).max();
-    let found = newest.map(|folder| folder.join("bin").join(name)).filter(|path| Path::exists(path));
-    found.unwrap_or_else(|| name.into())
 }

@@ -69,8 +69,22 @@ install() {
     fi
     echo "installing $*"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get -o DPkg::Lock::Timeout=300 -qq update
-    apt-get -o DPkg::Lock::Timeout=300 -qq install -y --no-install-recommends "$@"
+    apt_get update
+    case " $* " in *' postgresql '*) prevent_cluster ;; esac
+    apt_get install -y --no-install-recommends "$@"
+}
+
+apt_get() {
+    apt-get -o DPkg::Lock::Timeout=300 -qq "$@"
+}
+
+# The package of the server would make a database and start it. The tests start their own. Where somebody has set up
+# PostgreSQL before, that stays as it is.
+prevent_cluster() {
+    local settings=/etc/postgresql-common/createcluster.conf
+    [ ! -e "$settings" ] || return 0
+    apt_get install -y --no-install-recommends postgresql-common
+    echo 'create_main_cluster = false' >>"$settings"
 }
 
 require_node_version() {

@@ -18,11 +18,11 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::harness::PATIENCE;
+use crate::harness::{PATIENCE, home};
 
 fn tidegate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(arguments).current_dir(std::env::temp_dir()).kill_on_drop(true);
+    command.args(arguments).current_dir(home()).env("TMPDIR", home()).kill_on_drop(true);
     // What the developer has set must not decide what the test sees.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
         command.env_remove(name);

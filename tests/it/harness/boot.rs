@@ -21,6 +21,8 @@ use tidegate::{
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::watchdog::scratch;
+
 /// Nodes are told apart by chance.
 static NEXT_SEED: AtomicU64 = AtomicU64::new(1);
 
@@ -65,7 +67,7 @@ pub(crate) async fn boot(mut config: Config) -> Booted {
             default_query: "{ __typename }".into(),
         },
     };
-    let scratch = (config.database.folder == Path::new("")).then(|| TempDir::new().expect("a temporary folder"));
+    let scratch = (config.database.folder == Path::new("")).then(scratch);
     if let Some(scratch) = &scratch {
         scratch.path().clone_into(&mut config.database.folder);
     }

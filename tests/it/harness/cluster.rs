@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::{
-    PATIENCE,
-    redis::{POLL, RedisServer},
-};
+use super::{PATIENCE, POLL, redis::RedisServer};
 
 const SLOTS: u16 = 16_384;
 const MASTERS: u16 = 3;

@@ -11,7 +11,7 @@ use tidegate::{
 };
 use tokio::sync::Mutex;
 
-use super::PostgresServer;
+use super::{PostgresServer, watchdog::scratch};
 
 /// Runs each body on both databases.
 macro_rules! on_both {
@@ -45,7 +45,7 @@ pub(crate) struct FreshDatabase {
 impl FreshDatabase {
     /// Files in a folder of their own.
     pub(crate) fn sqlite() -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
+        let folder = scratch();
         let mut config = DatabaseConfig::defaults();
         folder.path().clone_into(&mut config.folder);
         Self { name: "SQLite", config, _folder: folder, server: None }
@@ -74,7 +74,7 @@ impl FreshDatabase {
         let mut config = DatabaseConfig::defaults();
         config.url = Some(server.fresh_database().as_str().into());
         config.master_key = Some("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=".into());
-        let folder = TempDir::new().expect("a temporary folder");
+        let folder = scratch();
         folder.path().clone_into(&mut config.folder);
         Self { name: "PostgreSQL", config, _folder: folder, server: Some(server) }
     }

@@ -14,6 +14,7 @@ mod redis;
 mod small_disk;
 mod socket;
 mod tls;
+mod watchdog;
 mod wire;
 
 use std::{net::SocketAddr, time::Duration};
@@ -41,10 +42,14 @@ pub(crate) use redis::RedisServer;
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use socket::{Heard, Socket, subscribe};
 use tempfile::TempDir;
+pub(crate) use watchdog::home;
 pub(crate) use wire::{Wire, frame};
 
 /// Longer than anything here takes; a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(10);
 
 /// A query that every server answers.
 pub(crate) const TYPENAME: &str = "{ __typename }";
@@ -55,7 +60,7 @@ pub(crate) const TICKS: &str = r#"subscription { priceUpdates(coins: ["bitcoin"]
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let holding = async {
         while !holds().await {
-            sleep(Duration::from_millis(10)).await;
+            sleep(POLL).await;
         }
     };
     timeout(PATIENCE, holding).await.unwrap_or_else(|_| panic!("never: {what}"));

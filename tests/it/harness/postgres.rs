@@ -4,7 +4,7 @@
 //! starts it as another user.
 
 use std::{
-    fs,
+    fs::{self, DirEntry},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -15,7 +15,11 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use super::{PATIENCE, ports::free_port, redis::POLL};
+use super::{
+    PATIENCE, POLL,
+    ports::free_port,
+    watchdog::{inhabitants, scratch},
+};
 
 const PASSWORD: &str = "tidegate";
 
@@ -37,11 +41,11 @@ fn template() -> Arc<TempDir> {
     if let Some(made) = shared.upgrade() {
         return made;
     }
-    let folder = scratch();
+    let folder = server_folder();
     let password = folder.path().join("password");
     fs::write(&password, PASSWORD).expect("a temporary folder takes files");
     let data = folder.path().join("data");
-    let made = run(unprivileged("initdb")
+    let made = run(unprivileged("initdb", folder.path())
         .args(["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256", "--username=tidegate"])
         .arg(format!("--pwfile={}", password.display()))
         .arg(format!("--pgdata={}", data.display())));
@@ -62,12 +66,13 @@ impl PostgresServer {
         Self::with(&["fsync=off"]).await
     }
 
-    async fn with(settings: &[&str]) -> Self {
-        let (folder, template) = (scratch(), template());
-        let copied = run(unprivileged("cp").arg("-r").arg(template.path().join("data")).arg(folder.path()));
+    /// A server with settings such as `fsync=off`.
+    pub(crate) async fn with(settings: &[&str]) -> Self {
+        let (folder, template) = (server_folder(), template());
+        let copied = run(unprivileged("cp", folder.path()).arg("-r").arg(template.path().join("data")).arg("."));
         assert!(copied.status.success(), "cp: {}", String::from_utf8_lossy(&copied.stderr));
         let settings = settings.iter().map(ToString::to_string).collect();
-        let server = Self {
+        let mut server = Self {
             port: free_port(),
             folder,
             settings,
@@ -75,14 +80,27 @@ impl PostgresServer {
             databases: Mutex::new(0),
             _template: template,
         };
-        server.start_again().await;
-        server
+        // Somebody may be quicker to take a free port.
+        for _ in 0..10 {
+            if server.launch().await {
+                return server;
+            }
+            server.port = free_port();
+        }
+        panic!("postgres ends at once: {}", server.log())
     }
 
     /// Starts it on the same port over the same data.
     pub(crate) async fn start_again(&self) {
-        let mut command = unprivileged("postgres");
-        command.arg("-D").arg(self.folder.path().join("data")).args(["-p", &self.port.to_string(), "-k", ""]);
+        // Nobody else takes this port, but the system may take a moment to give it back.
+        let again = async { while !self.launch().await {} };
+        timeout(PATIENCE, again).await.unwrap_or_else(|_| panic!("postgres does not start again: {}", self.log()));
+    }
+
+    /// Starts the process and waits until it answers. False when it ended instead, as it does on a port in use.
+    async fn launch(&self) -> bool {
+        let mut command = unprivileged("postgres", self.folder.path());
+        command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k", ""]);
         for setting in ["listen_addresses=127.0.0.1", "max_connections=200", "shared_buffers=32MB"]
             .into_iter()
             .chain(self.settings.iter().map(String::as_str))
@@ -94,11 +112,21 @@ impl PostgresServer {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("postgres starts");
         *self.postmaster.lock() = Some(child);
         let answers = async {
-            while !self.psql("SELECT 1").status.success() {
+            while !self.has_ended() {
+                // Another server may have the port, and the same password.
+                let folder = self.psql("SHOW data_directory").stdout;
+                if Path::new(String::from_utf8_lossy(&folder).trim()) == self.data() {
+                    return true;
+                }
                 sleep(POLL).await;
             }
+            false
         };
-        timeout(PATIENCE, answers).await.unwrap_or_else(|_| panic!("postgres does not answer: {}", self.log()));
+        timeout(PATIENCE, answers).await.unwrap_or_else(|_| panic!("postgres does not answer: {}", self.log()))
+    }
+
+    fn has_ended(&self) -> bool {
+        self.postmaster.lock().as_mut().is_none_or(|child| child.try_wait().expect("it is ours").is_some())
     }
 
     /// Where its first database is.
@@ -122,21 +150,33 @@ impl PostgresServer {
     /// Ends all its processes at once, as a loss of power would.
     pub(crate) fn kill(&self) {
         let Some(mut postmaster) = self.postmaster.lock().take() else { return };
-        signal("KILL", &processes(&postmaster));
+        // Until nobody is left: the postmaster may have started one more meanwhile.
+        while let left = self.processes()
+            && !left.is_empty()
+        {
+            signal("KILL", &left);
+        }
         let _ = postmaster.kill();
         let _ = postmaster.wait();
-        // A dead postmaster leaves these; the next one would wait for whoever still holds the memory.
-        let _ = fs::remove_file(self.folder.path().join("data/postmaster.pid"));
+        // Nobody holds the memory any more that this names, and the next postmaster need not ask.
+        let _ = fs::remove_file(self.data().join("postmaster.pid"));
     }
 
     /// Stops all its processes, so that it holds its connections and answers nothing.
     pub(crate) fn pause(&self) {
-        self.signal_all("STOP");
+        let mut stopped = Vec::new();
+        // Until nobody is new, for the same reason.
+        while let all = self.processes()
+            && all != stopped
+        {
+            signal("STOP", &all);
+            stopped = all;
+        }
     }
 
     /// Lets it go on.
     pub(crate) fn resume(&self) {
-        self.signal_all("CONT");
+        signal("CONT", &self.processes());
     }
 
     /// Runs SQL in the first database.
@@ -182,14 +222,18 @@ impl PostgresServer {
         format!("postgres://tidegate:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
 
-    fn log(&self) -> String {
+    /// What it wrote since its first start.
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    fn signal_all(&self, name: &str) {
-        if let Some(postmaster) = &*self.postmaster.lock() {
-            signal(name, &processes(postmaster));
-        }
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The postmaster and its children.
+    fn processes(&self) -> Vec<String> {
+        inhabitants(self.folder.path())
     }
 }
 
@@ -199,30 +243,23 @@ impl Drop for PostgresServer {
     }
 }
 
-/// The postmaster and its children.
-fn processes(postmaster: &Child) -> Vec<String> {
-    let id = postmaster.id().to_string();
-    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-    std::iter::once(id).chain(children.split_whitespace().map(str::to_owned)).collect()
-}
-
 fn signal(name: &str, processes: &[String]) {
     // One that is gone already is no failure.
     let _ = run(Command::new("kill").args(["-s", name]).args(processes));
 }
 
 /// A folder in which the unprivileged user may write.
-fn scratch() -> TempDir {
-    let folder = TempDir::new().expect("a temporary folder");
+fn server_folder() -> TempDir {
+    let folder = scratch();
     if let Some((user, group)) = other_user() {
         std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).expect("root may give folders away");
     }
     folder
 }
 
-fn unprivileged(program: &str) -> Command {
+fn unprivileged(program: &str, folder: &Path) -> Command {
     let mut command = Command::new(binary(program));
-    command.current_dir("/");
+    command.current_dir(folder);
     if let Some((user, group)) = other_user() {
         command.uid(user).gid(group);
     }
@@ -243,12 +280,14 @@ fn other_user() -> Option<(u32, u32)> {
     *USER
 }
 
-/// On the path, or where Debian keeps it: the newest version.
-fn binary(name: &str) -> PathBuf {
+/// Where Debian keeps it, of the newest version whose server is there and not only its clients; or on the path.
+pub(crate) fn binary(name: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let number = |path: &Path| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()).unwrap_or_default();
-    let newest = versions.map(|entry| entry.path()).max_by_key(|path| number(path));
-    newest.map(|folder| folder.join("bin").join(name)).filter(|path| path.exists()).unwrap_or_else(|| name.into())
+    let number = |folder: &DirEntry| folder.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+    let programs = |version: DirEntry| Some((number(&version)?, version.path().join("bin")));
+    let has_server = |bin: &Path| ["postgres", "initdb"].iter().all(|name| bin.join(name).exists());
+    let newest = versions.filter_map(programs).filter(|(_, bin)| has_server(bin)).max();
+    newest.map(|(_, bin)| bin.join(name)).filter(|path| path.exists()).unwrap_or_else(|| name.into())
 }
 
 fn run(command: &mut Command) -> Output {

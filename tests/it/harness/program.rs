@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::PATIENCE;
+use super::{PATIENCE, home};
 
 /// A running sandbox.
 pub(crate) struct Program {
@@ -56,7 +56,7 @@ impl Program {
 /// The program with nothing but this database in its environment.
 pub(crate) fn program(database: &DatabaseConfig) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.env_clear().current_dir(std::env::temp_dir()).kill_on_drop(true);
+    command.env_clear().current_dir(home()).env("TMPDIR", home()).kill_on_drop(true);
     command.env("TIDEGATE_DATABASE_FOLDER", &database.folder);
     for (name, secret) in [("URL", &database.url), ("MASTER_KEY", &database.master_key)] {
         if let Some(secret) = secret {

@@ -6,17 +6,13 @@ use std::{
     io,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    time::Duration,
 };
 
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use super::{PATIENCE, ports::free_port, tls};
-
-/// How often a condition is looked at.
-pub(super) const POLL: Duration = Duration::from_millis(10);
+use super::{PATIENCE, POLL, ports::free_port, tls, watchdog::scratch};
 
 /// A running server, or one that was killed and can be started again on its port.
 pub(crate) struct RedisServer {
@@ -133,7 +129,7 @@ impl RedisServer {
     /// Starts the process and waits until it answers. False when it ended instead, as it does on a port in use.
     async fn launch(&self) -> bool {
         let mut server = Command::new("redis-server");
-        server.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]).arg(self.folder.path());
+        server.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]).current_dir(self.folder.path());
         server.args(&self.settings.arguments);
         if let Some(password) = &self.settings.password {
             server.args(["--requirepass", password]);
@@ -210,7 +206,7 @@ impl Builder {
             let server = RedisServer {
                 settings: self.clone(),
                 port: free_port(),
-                folder: tempfile::tempdir().expect("a scratch folder"),
+                folder: scratch(),
                 process: Mutex::new(Process::Gone),
             };
             if self.tls {

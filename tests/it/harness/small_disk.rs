@@ -9,13 +9,15 @@ use std::{
 
 use tempfile::TempDir;
 
+use super::watchdog::scratch;
+
 /// A mounted disk, gone with the value that stands for it.
 pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// None where nothing can be mounted, with the reason printed.
     pub(crate) fn mount(megabytes: u32) -> Option<Self> {
-        let folder = TempDir::new().expect("a temporary folder");
+        let folder = scratch();
         let size = format!("size={megabytes}m,mode=0777");
         match mount(&["-t", "tmpfs", "-o", &size, "tmpfs"], folder.path()) {
             Ok(()) => Some(Self(folder)),
