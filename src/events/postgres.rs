@@ -9,15 +9,11 @@ use sqlx::{PgConnection, PgPool, postgres::PgListener};
 
 use super::{
     LogPosition,
-    store::{PAGE, Row},
+    store::{PAGE, Row, events},
 };
 use crate::model::stable_hash;
 
 const CHANNEL: &str = "tidegate.events";
-
-pub(super) const STREAM: &str = "SELECT transaction_id::text::bigint, position, id, aggregate_id, aggregate_type, \
-    event_version, event_type, schema_version, data, metadata FROM events \
-    WHERE aggregate_id = $1 AND event_version > $2 ORDER BY event_version LIMIT $3";
 
 pub(super) const HEAD: &str = "SELECT transaction_id::text::bigint, position FROM events \
     WHERE transaction_id < pg_snapshot_xmin(pg_current_snapshot()) \
@@ -36,11 +32,8 @@ pub(super) async fn lock(connection: &mut PgConnection, names: &[String]) -> Res
 }
 
 pub(super) async fn after(connection: &mut PgConnection, place: LogPosition) -> Result<Vec<Row>, sqlx::Error> {
-    const AFTER: &str = "SELECT transaction_id::text::bigint, position, id, aggregate_id, aggregate_type, event_version, \
-        event_type, schema_version, data, metadata FROM events \
-        WHERE (transaction_id, position) > ($1::text::xid8, $2) \
-        AND transaction_id < pg_snapshot_xmin(pg_current_snapshot()) \
-        ORDER BY transaction_id, position LIMIT $3";
+    const AFTER: &str = events!(postgres "WHERE (transaction_id, position) > ($1::text::xid8, $2) \
+        AND transaction_id < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY transaction_id, position LIMIT $3");
     let query = sqlx::query_as(AFTER).bind(place.transaction.to_string()).bind(place.number).bind(PAGE);
     query.fetch_all(connection).await
 }

@@ -15,8 +15,30 @@ use crate::{
 /// Most events that one answer of the database carries.
 pub(super) const PAGE: i64 = 500;
 
-/// An event as its row: transaction, position, id, aggregate id and type, versions, type, data, metadata.
+/// An event as its row: see [`events`].
 pub(super) type Row = (i64, i64, Uuid, String, String, i64, String, i32, Json<Value>, Json<Metadata>);
+
+/// What is asked of the events of one database, with the columns of [`Row`] in front. SQLite has one writer at a time, and
+/// needs no transaction to order events by.
+macro_rules! events {
+    (sqlite $which:literal) => {
+        events!("0", $which)
+    };
+    (postgres $which:literal) => {
+        events!("transaction_id::text::bigint", $which)
+    };
+    ($transaction:literal, $which:literal) => {
+        concat!(
+            "SELECT ",
+            $transaction,
+            ", position, id, aggregate_id, aggregate_type, event_version, event_type, schema_version, data, metadata ",
+            "FROM events ",
+            $which
+        )
+    };
+}
+
+pub(super) use events;
 
 /// An event that has no place in the log yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,21 +146,17 @@ pub(super) async fn insert(
 
 /// Events of one stream after a version, oldest first, at most a page.
 macro_rules! stream_of {
-    ($either:expr, $aggregate_id:expr, $after:expr) => {
-        match $either {
-            Either::Sqlite(connection) => {
-                const STREAM: &str = "SELECT 0, position, id, aggregate_id, aggregate_type, event_version, event_type, \
-                    schema_version, data, metadata FROM events WHERE aggregate_id = $1 AND event_version > $2 \
-                    ORDER BY event_version LIMIT $3";
-                let query = sqlx::query_as(STREAM).bind($aggregate_id).bind($after).bind(PAGE);
-                query.fetch_all(&mut **connection).await
-            }
-            Either::Postgres(connection) => {
-                let query = sqlx::query_as(postgres::STREAM).bind($aggregate_id).bind($after).bind(PAGE);
-                query.fetch_all(&mut **connection).await
-            }
-        }
-    };
+    ($either:expr, $aggregate_id:expr, $after:expr) => {{
+        const SQLITE: &str =
+            events!(sqlite "WHERE aggregate_id = $1 AND event_version > $2 ORDER BY event_version LIMIT $3");
+        const POSTGRES: &str =
+            events!(postgres "WHERE aggregate_id = $1 AND event_version > $2 ORDER BY event_version LIMIT $3");
+        let stream = if matches!($either, Either::Sqlite(_)) { SQLITE } else { POSTGRES };
+        on!($either, connection => {
+            let query = sqlx::query_as(stream).bind($aggregate_id).bind($after).bind(PAGE);
+            query.fetch_all(&mut **connection).await
+        })
+    }};
 }
 
 /// Where a stream is read from: an open transaction, which sees its own events, or what is committed.
@@ -163,8 +181,7 @@ pub(super) async fn stream(
 
 /// Events of all streams after a place, in an order to which nothing is added before what was read. At most a page.
 pub(super) async fn after(log: &Database, place: LogPosition) -> Result<Vec<Row>, DatabaseError> {
-    const AFTER: &str = "SELECT 0, position, id, aggregate_id, aggregate_type, event_version, event_type, schema_version, \
-        data, metadata FROM events WHERE position > $1 ORDER BY position LIMIT $2";
+    const AFTER: &str = events!(sqlite "WHERE position > $1 ORDER BY position LIMIT $2");
     let rows = match &mut log.read().await? {
         Either::Sqlite(connection) => {
             sqlx::query_as(AFTER).bind(place.number).bind(PAGE).fetch_all(&mut **connection).await

@@ -33,6 +33,8 @@ pub struct Work {
     command: Command,
     now: Timestamp,
     told: Vec<(Arc<str>, u64)>,
+    /// How many events of which types of aggregates.
+    appended: Vec<(Arc<str>, u64)>,
     place: LogPosition,
 }
 
@@ -92,7 +94,8 @@ impl Work {
         // What the database keeps is what is compared and hashed later.
         let now = now.trunc_subsecs(6);
         let place = LogPosition::START;
-        let work = Self { log, upcasters, news, transaction, command, now, told: Vec::new(), place };
+        let (told, appended) = (Vec::new(), Vec::new());
+        let work = Self { log, upcasters, news, transaction, command, now, told, appended, place };
         Ok(Begun::Fresh(Box::new(work)))
     }
 
@@ -155,11 +158,10 @@ impl Work {
         }
         let entries: Vec<Entry> = events.into_iter().zip(found + 1..).map(|new| self.entry(new)).collect();
         let places = store::insert(&self.log, &mut self.transaction, &id, aggregate_type, &entries).await?;
-        counter!("tidegate_events_appended_total", "aggregate" => aggregate_type.to_owned())
-            .increment(entries.len() as u64);
         self.told.push((Arc::clone(&id), found + entries.len() as u64));
         self.place = places.last().copied().unwrap_or(self.place).max(self.place);
         let aggregate_type: Arc<str> = aggregate_type.into();
+        self.appended.push((Arc::clone(&aggregate_type), entries.len() as u64));
         let event = |(position, entry): (LogPosition, Entry)| DomainEvent {
             position,
             id: entry.id,
@@ -185,6 +187,9 @@ impl Work {
             store::put_command(&self.log, &mut self.transaction, name, &done, self.now).await?;
         }
         self.log.commit(self.transaction).await?;
+        for (aggregate, events) in self.appended {
+            counter!("tidegate_events_appended_total", "aggregate" => aggregate.to_string()).increment(events);
+        }
         self.news.tell(&self.told);
         Ok(self.place)
     }

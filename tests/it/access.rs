@@ -3,7 +3,6 @@
 use std::{fs, time::Duration};
 
 use chrono::TimeDelta;
-use data_encoding::BASE32_NOPAD;
 use reqwest::{
     Method,
     header::{ACCEPT, CONTENT_TYPE},
@@ -13,10 +12,9 @@ use tidegate::{
     auth::dev,
     config::SecondFactor,
     model::{Clock, Role},
-    secrets::hmac_sha1,
 };
 
-use crate::harness::{Actor, FreshDatabase, Reply, Socket, TestApp, on_both, send, subscribe};
+use crate::harness::{Actor, FreshDatabase, Reply, Socket, TestApp, TotpApp, on_both, send, subscribe};
 
 on_both! {
     a_key_is_made_used_listed_and_revoked
@@ -93,28 +91,13 @@ fn robot() -> Value {
     json!({"name": "backup", "subject": "robot", "role": "ADMIN"})
 }
 
-/// The code that an authenticator app shows, so many half minutes from now.
-fn code(secret: &str, steps: i64) -> String {
-    let step = Clock::system().now().timestamp() / 30 + steps;
-    let hash = hmac_sha1(&BASE32_NOPAD.decode(secret.as_bytes()).unwrap(), &step.to_be_bytes());
-    let at = usize::from(hash[19] & 0x0f);
-    let number = u32::from_be_bytes(hash[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;
-    format!("{:06}", number % 1_000_000)
-}
-
-/// A code that is none of the app's about now.
-fn wrong_code(secret: &str) -> String {
-    let good: Vec<String> = (-3..=3).map(|steps| code(secret, steps)).collect();
-    (0..8).map(|number| format!("{number:06}")).find(|code| !good.contains(code)).unwrap()
-}
-
-/// Enrols whoever asks; returns the secret and the recovery codes.
-async fn enrol(actor: &Actor<'_>) -> (String, Vec<String>) {
-    let secret = text(&done(actor, ENROL, &json!({}), None).await["enrolment"]["secret"]);
-    let confirmed = done(actor, CONFIRM, &json!({"code": code(&secret, 0)}), None).await;
+/// Enrols whoever asks; returns the app and the recovery codes.
+async fn enrol(actor: &Actor<'_>) -> (TotpApp, Vec<String>) {
+    let app = TotpApp(text(&done(actor, ENROL, &json!({}), None).await["enrolment"]["secret"]));
+    let confirmed = done(actor, CONFIRM, &json!({"code": app.code()}), None).await;
     let codes: Vec<String> = confirmed["recoveryCodes"].as_array().unwrap().iter().map(text).collect();
     assert_eq!((codes.len(), &confirmed["secondFactor"]["enrolled"]), (10, &json!(true)), "{confirmed}");
-    (secret, codes)
+    (app, codes)
 }
 
 /// The reason of a refusal, which names the field.
@@ -336,12 +319,12 @@ async fn who_has_enrolled_must_step_up(database: FreshDatabase) {
     assert_eq!(admin.query(asked).await.json()["data"]["secondFactor"]["enrolled"], false);
     assert!(admin.query(UPSTREAM).await.json()["errors"].is_null(), "whoever has none needs none");
     let enrolment = done(&admin, ENROL, &json!({}), None).await["enrolment"].clone();
-    let secret = text(&enrolment["secret"]);
+    let phone = TotpApp(text(&enrolment["secret"]));
     assert!(text(&enrolment["uri"]).starts_with("otpauth://totp/Tidegate:admin?secret="), "{enrolment}");
-    let wrong = done(&admin, CONFIRM, &json!({"code": wrong_code(&secret)}), None).await;
+    let wrong = done(&admin, CONFIRM, &json!({"code": phone.wrong_code()}), None).await;
     assert_eq!(told(&wrong), [("WRONG_CODE".to_owned(), "input.code".to_owned())]);
     assert!(admin.query(UPSTREAM).await.json()["errors"].is_null(), "not before it is confirmed");
-    done(&admin, CONFIRM, &json!({"code": code(&secret, 0)}), None).await;
+    done(&admin, CONFIRM, &json!({"code": phone.code()}), None).await;
     let reply = admin.query(asked).await;
     assert_eq!(
         (&reply.json()["data"]["secondFactor"]["enrolled"], reply.header("cache-control")),
@@ -349,12 +332,12 @@ async fn who_has_enrolled_must_step_up(database: FreshDatabase) {
     );
 
     without_proof(&admin).await;
-    let used = done(&admin, STEP_UP, &json!({"code": code(&secret, 0)}), None).await;
+    let used = done(&admin, STEP_UP, &json!({"code": phone.code()}), None).await;
     // At the turn of the half minute the same place has another code, which counts.
     let stepped_up = match told(&used).first() {
         Some((code_of, _)) => {
             assert_eq!(code_of, "USED_CODE");
-            done(&admin, STEP_UP, &json!({"code": code(&secret, 1)}), None).await
+            done(&admin, STEP_UP, &json!({"code": phone.code_in(1)}), None).await
         }
         None => used,
     };
@@ -423,13 +406,13 @@ async fn a_recovery_code_steps_up_and_counts_once(database: FreshDatabase) {
 async fn wrong_codes_come_to_an_end(database: FreshDatabase) {
     let app = app(&database).await;
     let admin = app.admin();
-    let (secret, codes) = enrol(&admin).await;
+    let (phone, codes) = enrol(&admin).await;
     // Confirming has taken one of five.
     for _ in 0..4 {
-        let wrong = done(&admin, STEP_UP, &json!({"code": wrong_code(&secret)}), None).await;
+        let wrong = done(&admin, STEP_UP, &json!({"code": phone.wrong_code()}), None).await;
         assert_eq!(told(&wrong), [("WRONG_CODE".to_owned(), "input.code".to_owned())]);
     }
-    for code in [&codes[0], &code(&secret, 1)] {
+    for code in [&codes[0], &phone.code_in(1)] {
         let refused = post(&admin, STEP_UP, &json!({"code": code}), None).await;
         assert_eq!(refused.code(), "RATE_LIMITED", "{}", refused.text);
         let error = &refused.json()["errors"][0];

@@ -23,13 +23,13 @@ use tidegate::{
     limits::Limiter,
     model::{Chance, Clock, FieldError, Origin, Principal, Role, Timestamp},
     resilience::{Outbound, Upstreams},
-    secrets::{MasterKey, hmac_sha1},
+    secrets::MasterKey,
     store::Stores,
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::harness::{FreshDatabase, until};
+use crate::harness::{FreshDatabase, TotpApp, until};
 
 /// Runs one body on both databases.
 macro_rules! on_both {
@@ -137,9 +137,9 @@ impl Node {
     }
 
     /// Enrols alice; returns her secret and her recovery codes.
-    async fn enrol(&self) -> (App, Vec<String>) {
+    async fn enrol(&self) -> (TotpApp, Vec<String>) {
         let factors = &self.state.second_factors;
-        let app = App::new(factors.begin_enrolment(by("alice"), &home(), None).await.unwrap().secret.into_text());
+        let app = TotpApp(factors.begin_enrolment(by("alice"), &home(), None).await.unwrap().secret.into_text());
         let codes = factors.confirm(by("alice"), &home(), &app.code()).await.unwrap();
         (app, codes.into_iter().map(tidegate::secrets::ShownOnce::into_text).collect())
     }
@@ -147,33 +147,6 @@ impl Node {
     async fn step_up(&self, code: &str) -> Result<String, FactorError> {
         let stepped_up = self.state.second_factors.step_up(by("alice"), &home(), code).await?;
         Ok(stepped_up.token.text.into_text())
-    }
-}
-
-/// An authenticator app.
-struct App(String);
-
-impl App {
-    fn new(base32: String) -> Self {
-        Self(base32)
-    }
-
-    fn code(&self) -> String {
-        self.code_at(now().timestamp() / 30)
-    }
-
-    /// A code that is none of the app's about now.
-    fn wrong_code(&self) -> String {
-        let step = now().timestamp() / 30;
-        let good: Vec<String> = (step - 3..=step + 3).map(|step| self.code_at(step)).collect();
-        (0..8).map(|number| format!("{number:06}")).find(|code| !good.contains(code)).unwrap()
-    }
-
-    fn code_at(&self, step: i64) -> String {
-        let hash = hmac_sha1(&BASE32_NOPAD.decode(self.0.as_bytes()).unwrap(), &step.to_be_bytes());
-        let at = usize::from(hash[19] & 0x0f);
-        let number = u32::from_be_bytes(hash[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;
-        format!("{:06}", number % 1_000_000)
     }
 }
 
@@ -399,8 +372,8 @@ async fn a_second_factor_is_enrolled_shown_and_taken_away(database: FreshDatabas
 
     let begun = factors.begin_enrolment(by("alice"), &home(), None).await.unwrap();
     assert!(begun.uri.into_text().starts_with("otpauth://totp/Tidegate:alice?secret="));
-    let stale = App::new(begun.secret.into_text());
-    let app = App::new(factors.begin_enrolment(by("alice"), &home(), None).await.unwrap().secret.into_text());
+    let stale = TotpApp(begun.secret.into_text());
+    let app = TotpApp(factors.begin_enrolment(by("alice"), &home(), None).await.unwrap().secret.into_text());
     let refused = factors.confirm(by("alice"), &home(), &stale.code()).await.err();
     assert_eq!(refused, Some(CodeError::Wrong.into()), "a newer secret has taken its place");
     assert!(!factors.is_enrolled("alice").await.unwrap());
@@ -432,7 +405,7 @@ async fn a_new_factor_takes_the_place_of_the_old_one_when_it_is_confirmed(databa
     assert_eq!(begin(None).await.err(), Some(FactorError::StepUpNeeded));
     assert_eq!(begin(Some("guess")).await.err(), Some(StepUpError::Malformed.into()));
     let token = node.step_up(&old_codes[0]).await.unwrap();
-    let new = App::new(begin(Some(&token)).await.unwrap().secret.into_text());
+    let new = TotpApp(begin(Some(&token)).await.unwrap().secret.into_text());
     assert!(factors.is_enrolled("alice").await.unwrap(), "the old one counts until then");
     forget_steps(&database, &node).await;
     assert!(node.step_up(&old.code()).await.is_ok());
@@ -497,7 +470,7 @@ async fn a_recovery_code_counts_once_also_at_the_same_time(database: FreshDataba
     // A code of somebody else's is none of alice's.
     let node = Node::start(&database).await;
     let factors = &node.state.second_factors;
-    let app = App::new(factors.begin_enrolment(by("bob"), &home(), None).await.unwrap().secret.into_text());
+    let app = TotpApp(factors.begin_enrolment(by("bob"), &home(), None).await.unwrap().secret.into_text());
     let bobs = factors.confirm(by("bob"), &home(), &app.code()).await.unwrap();
     let code = bobs.into_iter().next().unwrap().into_text();
     assert_eq!(node.step_up(&code).await, Err(CodeError::Wrong.into()));
@@ -544,7 +517,7 @@ async fn a_step_up_ends_with_its_factor_and_can_be_revoked(database: FreshDataba
     let demand = async |node: &Node, token: &str| node.state.second_factors.demand(&alice(), Some(token), now()).await;
     let (_, codes) = node.enrol().await;
     let token = node.step_up(&codes[0]).await.unwrap();
-    let new = App::new(factors.begin_enrolment(by("alice"), &home(), Some(&token)).await.unwrap().secret.into_text());
+    let new = TotpApp(factors.begin_enrolment(by("alice"), &home(), Some(&token)).await.unwrap().secret.into_text());
     assert_eq!(demand(&other, &token).await, Ok(()), "the old factor counts until the new one is confirmed");
     let codes = factors.confirm(by("alice"), &home(), &new.code()).await.unwrap();
     let codes: Vec<_> = codes.into_iter().map(tidegate::secrets::ShownOnce::into_text).collect();

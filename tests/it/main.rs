@@ -51,6 +51,7 @@ mod redis_chaos;
 mod redis_harness;
 mod redis_link;
 mod schema;
+mod secrets_in_logs;
 mod sse_streams;
 mod ws_faults;
 mod ws_protocol;

@@ -14,6 +14,7 @@ mod redis;
 mod small_disk;
 mod socket;
 mod tls;
+mod totp_app;
 mod watchdog;
 mod wire;
 
@@ -42,7 +43,8 @@ pub(crate) use redis::RedisServer;
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use socket::{Heard, Socket, subscribe};
 use tempfile::TempDir;
-pub(crate) use watchdog::home;
+pub(crate) use totp_app::TotpApp;
+pub(crate) use watchdog::{home, scratch};
 pub(crate) use wire::{Wire, frame};
 
 /// Longer than anything here takes; a test that waits this long has failed.

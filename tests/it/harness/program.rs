@@ -1,6 +1,6 @@
 //! The program as a process of its own, for what cannot be done to a server inside the test: `kill -9`.
 
-use std::{process::Stdio, time::Duration};
+use std::{fs::File, path::Path, process::Stdio, time::Duration};
 
 use reqwest::{Client, header::CONTENT_TYPE};
 use serde_json::Value;
@@ -26,12 +26,18 @@ pub(crate) struct Program {
 impl Program {
     /// Starts the sandbox over this database, and waits until it listens.
     pub(crate) async fn start(database: &DatabaseConfig) -> Self {
-        let mut child = program(database)
-            .args(["sandbox", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program starts");
+        Self::run(program(database).stderr(Stdio::null())).await
+    }
+
+    /// The same, and keeps everything that it can be made to log in a file.
+    pub(crate) async fn start_logging(database: &DatabaseConfig, log: &Path) -> Self {
+        let log = File::create(log).expect("a file");
+        Self::run(program(database).env("TIDEGATE_TELEMETRY_LOG_FILTER", "trace").stderr(log)).await
+    }
+
+    async fn run(program: &mut Command) -> Self {
+        let sandbox = program.args(["sandbox", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
+        let mut child = sandbox.spawn().expect("the program starts");
         let mut printed = BufReader::new(child.stdout.take().expect("piped")).lines();
         let base = loop {
             let line = timeout(PATIENCE, printed.next_line()).await.expect("the address is printed").expect("text");
@@ -76,8 +82,17 @@ pub(crate) struct Stranger {
 impl Stranger {
     pub(crate) fn new(subject: &str, role: Role) -> Self {
         let lifetime = Duration::from_hours(1);
-        let token = dev::mint(&AuthConfig::defaults(), subject, role, lifetime, Clock::system().now());
-        Self { client: Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client"), token }
+        Self::bearing(&dev::mint(&AuthConfig::defaults(), subject, role, lifetime, Clock::system().now()))
+    }
+
+    /// Somebody with whatever this is.
+    pub(crate) fn bearing(token: &str) -> Self {
+        let client = Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        Self { client, token: token.to_owned() }
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.token
     }
 
     /// The answer, if there is a whole one.
