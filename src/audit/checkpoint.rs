@@ -1,6 +1,6 @@
 //! Signed words about how far the lanes have come.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -49,6 +49,11 @@ impl Checkpoint {
         self.id == before.map_or(0, |before| before.id) + 1
             && self.rows == self.heads.values().map(|head| head.number).sum::<i64>()
             && is_signed_by(key, self.message(before).as_bytes(), &self.signature)
+    }
+
+    /// Whether it is from less than this long ago. One from later than now is not: it would hold up all until then.
+    pub(super) fn is_younger(&self, than: Duration, now: Timestamp) -> bool {
+        (now - self.time).to_std().is_ok_and(|age| age < than)
     }
 
     fn message(&self, before: Option<&Self>) -> String {

@@ -20,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     checkpoint::{Checkpoint, Head, hex},
     row::{LANES, ORIGIN, lane_of},
+    store::Unreadable,
 };
 use crate::{
     config::AuditConfig,
@@ -98,7 +99,7 @@ impl Audit {
             None => (1, ORIGIN.to_vec()),
         };
         let mut row = AuditRow {
-            id: 0,
+            id: store::next_id(log, transaction).await?,
             lane,
             number,
             time,
@@ -132,7 +133,7 @@ impl Audit {
         self.0.events.within(recorded).await
     }
 
-    /// Rows that the filter lets through, before (older than) an id, newest first.
+    /// Rows that the filter lets through, before (older than) an id, newest first. What cannot be read is left out.
     pub async fn page(
         &self,
         filter: &AuditFilter,
@@ -143,7 +144,26 @@ impl Audit {
         // As it would be kept: no text in the database has a NUL character, and PostgreSQL refuses to look for one.
         let storable = |text: &Option<String>| text.as_deref().map(entry::clean);
         let filter = AuditFilter { user_id: storable(&filter.user_id), action: storable(&filter.action) };
-        let found = store::page(&self.0.log, &filter, before.unwrap_or(i64::MAX), most);
+        let mut upto = before.map_or(i64::MAX, |before| before.saturating_sub(1));
+        let found = async {
+            let mut rows = Vec::new();
+            loop {
+                let found = store::page(&self.0.log, &filter, upto, most).await?;
+                let is_end = found.len() <= first;
+                for row in found {
+                    upto = row.as_ref().map_or_else(|bad| bad.id, |row| row.id).saturating_sub(1);
+                    match row {
+                        Ok(row) => rows.push(row),
+                        Err(Unreadable { id, column }) => {
+                            tracing::warn!(id, column, "a row of the audit log cannot be read: run audit verify");
+                        }
+                    }
+                }
+                if is_end || rows.len() > first {
+                    return Ok::<_, DatabaseError>(rows);
+                }
+            }
+        };
         let mut rows = self.0.log.within(found).await?;
         let more = rows.len() > first;
         rows.truncate(first);
@@ -156,7 +176,8 @@ impl Audit {
         self.0.signer.public_key()
     }
 
-    /// Signs how far the lanes have come, if any has moved since the last time; says whether it did.
+    /// Signs how far the lanes have come, if any has moved since the last time and no node did in this interval; says
+    /// whether it did.
     pub async fn sign_checkpoint(&self) -> Result<bool, EventsError> {
         let command = Command { user_id: SYSTEM.into(), correlation_id: SYSTEM.into(), causation_id: None, key: None };
         let signed = async {
@@ -164,9 +185,14 @@ impl Audit {
             let Begun::Fresh(mut work) = self.0.events.begin(command, &locks).await? else { return Ok(false) };
             let time = work.now();
             let (log, transaction) = work.transaction();
-            let before = store::newest_checkpoint(log, transaction).await?;
+            let Ok(before) = store::newest_checkpoint(log, transaction).await?.transpose() else {
+                return Ok(not_vouched_for());
+            };
+            if before.as_ref().is_some_and(|before| before.is_younger(self.0.interval, time)) {
+                return Ok(false);
+            }
             let mut heads = BTreeMap::new();
-            for lane in (0..LANES).filter_map(|lane| i16::try_from(lane).ok()) {
+            for lane in 0..LANES {
                 if let Some((number, hash)) = store::head(log, transaction, lane).await? {
                     heads.insert(lane, Head { number, hash: hex(&hash) });
                 }
@@ -174,13 +200,10 @@ impl Audit {
             if before.as_ref().map_or(heads.is_empty(), |before| before.heads == heads) {
                 return Ok(false);
             }
-            // What was tampered with is not vouched for: it would be sound ever after.
-            for (lane, head) in before.iter().flat_map(|before| &before.heads) {
-                let found = store::find(&self.0.log, *lane, head.number).await?;
-                if found.is_none_or(|row| hex(&row.hash) != head.hash) {
-                    tracing::error!(lane, "the audit log was tampered with and is not vouched for: run audit verify");
-                    return Ok(false);
-                }
+            if let Some(before) = &before
+                && !self.astray(before, None).await?.is_empty()
+            {
+                return Ok(not_vouched_for());
             }
             let checkpoint = Checkpoint::sign(&self.0.signer, before.as_ref(), time, heads);
             store::put_checkpoint(log, transaction, &checkpoint).await?;
@@ -203,4 +226,10 @@ impl Audit {
     fn log(&self) -> &Database {
         &self.0.log
     }
+}
+
+/// What was tampered with gets no checkpoint: it would be sound ever after.
+fn not_vouched_for() -> bool {
+    tracing::error!("the audit log was tampered with and is not vouched for: run audit verify");
+    false
 }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::{events::canonical, model::Timestamp, model::stable_hash};
 
 /// How many chains there are. Whoever writes holds one of them until the transaction ends, and the others go on.
-pub(super) const LANES: u64 = 16;
+pub(super) const LANES: i16 = 16;
 
 /// A link of the chain.
 pub(super) type Hash = [u8; 32];
@@ -44,9 +44,10 @@ pub struct AuditRow {
 }
 
 impl AuditRow {
-    /// The hash over everything in the row but its id, which the database gives.
+    /// The hash over everything in the row.
     pub(super) fn computed_hash(&self) -> Hash {
         let content = json!({
+            "id": self.id,
             "lane": self.lane,
             "number": self.number,
             "time": self.time.timestamp_micros(),
@@ -64,5 +65,5 @@ impl AuditRow {
 
 /// The lane of a subject's rows.
 pub(super) fn lane_of(user_id: &str) -> i16 {
-    i16::try_from(stable_hash(user_id.as_bytes()) % LANES).unwrap_or_default()
+    i16::try_from(stable_hash(user_id.as_bytes()) % u64::from(LANES.unsigned_abs())).unwrap_or_default()
 }

@@ -1,12 +1,12 @@
 //! The tables of the audit log.
 
 use serde_json::Value;
-use sqlx::types::Json;
+use sqlx::{Column, FromRow, types::Json};
 
 use super::{AuditFilter, AuditRow, checkpoint::Checkpoint, row::LANES};
 use crate::{
     model::Timestamp,
-    store::{Database, DatabaseError, Transaction, on},
+    store::{Database, DatabaseError, Either, Transaction, on},
 };
 
 /// Most rows that one answer of the database carries.
@@ -17,12 +17,55 @@ type Row =
 
 type CheckpointRow = (i64, Timestamp, Json<Value>, i64, Vec<u8>, Vec<u8>);
 
+/// What a table holds at some place. Whoever tampers may leave what cannot be read, which must not hide the rest.
+pub(super) type Found<T> = Result<T, Unreadable>;
+
+/// A row with a column that is not what it should be.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    /// Always readable: SQLite and PostgreSQL keep nothing else in this column.
+    pub(super) id: i64,
+    /// The first bad column.
+    pub(super) column: String,
+}
+
+/// Columns, the first of which is the id, as they are read by the driver.
+struct Legible<T>(Found<T>);
+
+impl<'r, R, T> FromRow<'r, R> for Legible<T>
+where
+    R: sqlx::Row,
+    T: FromRow<'r, R>,
+    (i64,): FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        match T::from_row(row) {
+            Ok(columns) => Ok(Self(Ok(columns))),
+            Err(sqlx::Error::ColumnDecode { index, .. }) => {
+                let (id,) = <(i64,)>::from_row(row)?;
+                let column = index.parse().ok().and_then(|index: usize| row.columns().get(index));
+                Ok(Self(Err(Unreadable { id, column: column.map_or(index, |column| column.name().to_owned()) })))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The column `time`; null, and so unreadable, where it is none that the driver can compute with.
+macro_rules! time {
+    () => {
+        "CASE WHEN \"time\" BETWEEN '0001-01-01' AND '9999-12-31' THEN \"time\" END AS \"time\""
+    };
+}
+
 /// What is asked of the rows, with the columns of [`Row`] in front.
 macro_rules! rows {
     ($which:literal) => {
         concat!(
-            "SELECT id, lane, number, \"time\", user_id, action, resource, result, metadata, source_address, ",
-            "user_agent, previous_hash, hash FROM audit_log ",
+            "SELECT id, lane, number, ",
+            time!(),
+            ", user_id, action, resource, result, metadata, source_address, user_agent, previous_hash, hash ",
+            "FROM audit_log ",
             $which
         )
     };
@@ -31,7 +74,7 @@ macro_rules! rows {
 /// What is asked of the checkpoints, with the columns of [`CheckpointRow`] in front.
 macro_rules! checkpoints {
     ($which:literal) => {
-        concat!("SELECT id, \"time\", heads, row_count, signature, public_key FROM audit_checkpoints ", $which)
+        concat!("SELECT id, ", time!(), ", heads, row_count, signature, public_key FROM audit_checkpoints ", $which)
     };
 }
 
@@ -68,24 +111,40 @@ fn row(row: Row) -> AuditRow {
     }
 }
 
-/// The newest row of a lane: its number and hash.
+/// The newest row of a lane that another can follow: its number and hash.
 pub(super) async fn head(
     log: &Database,
     transaction: &mut Transaction,
     lane: i16,
 ) -> Result<Option<(i64, Vec<u8>)>, DatabaseError> {
-    const HEAD: &str = "SELECT number, hash FROM audit_log WHERE lane = $1 ORDER BY number DESC LIMIT 1";
+    // The bound passes over what was tampered with, a text included, so that the lane goes on.
+    const HEAD: &str = "SELECT number, hash FROM audit_log WHERE lane = $1 AND number < 9223372036854775807 \
+        ORDER BY number DESC LIMIT 1";
     let found = on!(transaction, connection => {
         sqlx::query_as(HEAD).bind(lane).fetch_optional(&mut **connection).await
     });
     found.map_err(|error| log.failed(error))
 }
 
+/// The id of the next row. PostgreSQL draws it from the sequence. In SQLite, which has one writer at a time, it is the
+/// first free one from the top: a row that was given the largest number there is stops nobody.
+pub(super) async fn next_id(log: &Database, transaction: &mut Transaction) -> Result<i64, DatabaseError> {
+    const SQLITE: &str = "SELECT id + 1 FROM audit_log AS taken WHERE id < 9223372036854775807 \
+        AND NOT EXISTS (SELECT 1 FROM audit_log WHERE id = taken.id + 1) ORDER BY id DESC LIMIT 1";
+    const POSTGRES: &str = "SELECT nextval(pg_get_serial_sequence('audit_log', 'id'))";
+    let found = match transaction {
+        Either::Sqlite(connection) => sqlx::query_scalar(SQLITE).fetch_optional(&mut **connection).await,
+        Either::Postgres(connection) => sqlx::query_scalar(POSTGRES).fetch_optional(&mut **connection).await,
+    };
+    Ok(found.map_err(|error| log.failed(error))?.unwrap_or(1))
+}
+
 pub(super) async fn insert(log: &Database, transaction: &mut Transaction, row: &AuditRow) -> Result<(), DatabaseError> {
-    const INSERT: &str = "INSERT INTO audit_log (lane, number, \"time\", user_id, action, resource, result, metadata, \
-        source_address, user_agent, previous_hash, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    const INSERT: &str = "INSERT INTO audit_log (id, lane, number, \"time\", user_id, action, resource, result, \
+        metadata, source_address, user_agent, previous_hash, hash) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     let done = on!(transaction, connection => {
-        let query = sqlx::query(INSERT).bind(row.lane).bind(row.number).bind(row.time).bind(&row.user_id);
+        let query = sqlx::query(INSERT).bind(row.id).bind(row.lane).bind(row.number).bind(row.time).bind(&row.user_id);
         let query = query.bind(&row.action).bind(&row.resource).bind(&row.result).bind(Json(&row.metadata));
         let query = query.bind(&row.source_address).bind(&row.user_agent).bind(&row.previous_hash).bind(&row.hash);
         query.execute(&mut **connection).await.map(drop)
@@ -94,49 +153,49 @@ pub(super) async fn insert(log: &Database, transaction: &mut Transaction, row: &
 }
 
 /// Rows of a lane after a number, in order, at most a page.
-pub(super) async fn lane(log: &Database, lane: i16, after: i64) -> Result<Vec<AuditRow>, DatabaseError> {
+pub(super) async fn lane(log: &Database, lane: i16, after: i64) -> Result<Vec<Found<AuditRow>>, DatabaseError> {
     const LANE: &str = rows!("WHERE lane = $1 AND number > $2 ORDER BY number LIMIT $3");
-    let rows: Result<Vec<Row>, _> = on!(&mut log.read().await?, connection => {
+    let rows: Result<Vec<Legible<Row>>, _> = on!(&mut log.read().await?, connection => {
         sqlx::query_as(LANE).bind(lane).bind(after).bind(PAGE).fetch_all(&mut **connection).await
     });
-    Ok(rows.map_err(|error| log.failed(error))?.into_iter().map(self::row).collect())
+    Ok(rows.map_err(|error| log.failed(error))?.into_iter().map(|row| row.0.map(self::row)).collect())
 }
 
 /// One row of a lane.
-pub(super) async fn find(log: &Database, lane: i16, number: i64) -> Result<Option<AuditRow>, DatabaseError> {
+pub(super) async fn find(log: &Database, lane: i16, number: i64) -> Result<Option<Found<AuditRow>>, DatabaseError> {
     const FIND: &str = rows!("WHERE lane = $1 AND number = $2");
-    let found: Result<Option<Row>, _> = on!(&mut log.read().await?, connection => {
+    let found: Result<Option<Legible<Row>>, _> = on!(&mut log.read().await?, connection => {
         sqlx::query_as(FIND).bind(lane).bind(number).fetch_optional(&mut **connection).await
     });
-    Ok(found.map_err(|error| log.failed(error))?.map(self::row))
+    Ok(found.map_err(|error| log.failed(error))?.map(|row| row.0.map(self::row)))
 }
 
-/// A row that is in none of the lanes.
+/// A row that is in none of the lanes, or has no number there. SQLite keeps fractions and texts as numbers, too.
 pub(super) async fn outside(log: &Database) -> Result<Option<i64>, DatabaseError> {
-    const OUTSIDE: &str = "SELECT min(id) FROM audit_log WHERE lane < 0 OR lane >= $1";
-    let lanes = i16::try_from(LANES).unwrap_or(i16::MAX);
+    const OUTSIDE: &str = "SELECT min(id) FROM audit_log WHERE lane < 0 OR lane >= $1 OR number < 1 \
+        OR lane <> CAST(lane AS BIGINT) OR number <> CAST(number AS BIGINT)";
     let found: Result<(Option<i64>,), _> = on!(&mut log.read().await?, connection => {
-        sqlx::query_as(OUTSIDE).bind(lanes).fetch_one(&mut **connection).await
+        sqlx::query_as(OUTSIDE).bind(LANES).fetch_one(&mut **connection).await
     });
     Ok(found.map_err(|error| log.failed(error))?.0)
 }
 
-/// Rows before an id that the filter lets through, newest first.
+/// Rows up to an id that the filter lets through, newest first.
 pub(super) async fn page(
     log: &Database,
     filter: &AuditFilter,
-    before: i64,
+    upto: i64,
     most: i64,
-) -> Result<Vec<AuditRow>, DatabaseError> {
+) -> Result<Vec<Found<AuditRow>>, DatabaseError> {
     const PAGE: &str = rows!(
-        "WHERE id < $1 AND ($2 IS NULL OR user_id = $2) \
+        "WHERE id <= $1 AND ($2 IS NULL OR user_id = $2) \
         AND ($3 IS NULL OR action = $3) ORDER BY id DESC LIMIT $4"
     );
-    let rows: Result<Vec<Row>, _> = on!(&mut log.read().await?, connection => {
-        let query = sqlx::query_as(PAGE).bind(before).bind(&filter.user_id).bind(&filter.action).bind(most);
+    let rows: Result<Vec<Legible<Row>>, _> = on!(&mut log.read().await?, connection => {
+        let query = sqlx::query_as(PAGE).bind(upto).bind(&filter.user_id).bind(&filter.action).bind(most);
         query.fetch_all(&mut **connection).await
     });
-    Ok(rows.map_err(|error| log.failed(error))?.into_iter().map(self::row).collect())
+    Ok(rows.map_err(|error| log.failed(error))?.into_iter().map(|row| row.0.map(self::row)).collect())
 }
 
 pub(super) async fn put_checkpoint(
@@ -158,21 +217,21 @@ pub(super) async fn put_checkpoint(
 pub(super) async fn newest_checkpoint(
     log: &Database,
     transaction: &mut Transaction,
-) -> Result<Option<Checkpoint>, DatabaseError> {
+) -> Result<Option<Found<Checkpoint>>, DatabaseError> {
     const NEWEST: &str = checkpoints!("ORDER BY id DESC LIMIT 1");
-    let found: Result<Option<CheckpointRow>, _> = on!(transaction, connection => {
+    let found: Result<Option<Legible<CheckpointRow>>, _> = on!(transaction, connection => {
         sqlx::query_as(NEWEST).fetch_optional(&mut **connection).await
     });
-    Ok(found.map_err(|error| log.failed(error))?.map(checkpoint))
+    Ok(found.map_err(|error| log.failed(error))?.map(|row| row.0.map(checkpoint)))
 }
 
 /// Checkpoints after an id, in order, at most a page.
-pub(super) async fn checkpoints(log: &Database, after: i64) -> Result<Vec<Checkpoint>, DatabaseError> {
+pub(super) async fn checkpoints(log: &Database, after: i64) -> Result<Vec<Found<Checkpoint>>, DatabaseError> {
     const LIST: &str = checkpoints!("WHERE id > $1 ORDER BY id LIMIT $2");
-    let rows: Result<Vec<CheckpointRow>, _> = on!(&mut log.read().await?, connection => {
+    let rows: Result<Vec<Legible<CheckpointRow>>, _> = on!(&mut log.read().await?, connection => {
         sqlx::query_as(LIST).bind(after).bind(PAGE).fetch_all(&mut **connection).await
     });
-    Ok(rows.map_err(|error| log.failed(error))?.into_iter().map(checkpoint).collect())
+    Ok(rows.map_err(|error| log.failed(error))?.into_iter().map(|row| row.0.map(checkpoint)).collect())
 }
 
 fn checkpoint((id, time, heads, rows, signature, public_key): CheckpointRow) -> Checkpoint {

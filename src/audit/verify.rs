@@ -6,7 +6,7 @@ use super::{
     Audit, AuditRow,
     checkpoint::{Checkpoint, hex},
     row::{LANES, ORIGIN, lane_of},
-    store,
+    store::{self, Unreadable},
 };
 use crate::store::DatabaseError;
 
@@ -34,6 +34,28 @@ pub struct Flaw {
     pub what: String,
 }
 
+/// What the checkpoints say.
+#[derive(Debug, Default)]
+struct Vouched {
+    /// How many are good.
+    checkpoints: u64,
+    /// The first that is not genuine.
+    flaw: Option<Flaw>,
+    /// The lanes that are not as the first one says that does not fit the rows.
+    departures: Vec<Departure>,
+}
+
+/// A lane that is not as a checkpoint says.
+#[derive(Debug)]
+pub(super) struct Departure {
+    lane: i16,
+    checkpoint: i64,
+    /// The checkpoints before vouch for the lane up to this number, and are right.
+    sound: i64,
+    /// This one vouches for it up to this number.
+    upto: i64,
+}
+
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.row {
@@ -47,104 +69,133 @@ impl Audit {
     /// Looks at every row and every checkpoint.
     pub async fn verify(&self) -> Result<Verdict, DatabaseError> {
         // Before the rows: what is written meanwhile is in no checkpoint yet.
-        let (vouched, checkpoints) = self.verify_checkpoints().await?;
-        let mut flaws = Vec::new();
-        if let Some(row) = store::outside(self.log()).await? {
-            flaws.push(Flaw { row: Some(row), what: "it is in no lane: it was put in".to_owned() });
-        }
-        let mut rows = 0;
+        let vouched = self.verify_checkpoints().await?;
+        let (mut flaws, mut rows) = (Vec::new(), 0);
         for lane in 0..LANES {
-            let (count, flaw) = self.verify_lane(i16::try_from(lane).unwrap_or_default()).await?;
-            rows += count;
-            flaws.extend(flaw);
+            let (good, flaw) = self.verify_lane(lane).await?;
+            rows += good.unsigned_abs();
+            flaws.extend(match vouched.departures.iter().find(|departure| departure.lane == lane) {
+                Some(departure) if departure.upto <= good => Some(self.rewritten(departure).await?),
+                // What a lane says of a row is more than what a checkpoint does.
+                Some(departure) => flaw.or_else(|| Some(cut_off(departure))),
+                None => flaw,
+            });
         }
-        // What a lane says of a row is more than what a checkpoint does.
-        flaws.extend(vouched);
+        if let Some(row) = store::outside(self.log()).await? {
+            let what = "it is in no lane: its lane or number was changed, or it was put in".to_owned();
+            flaws.push(Flaw { row: Some(row), what });
+        }
+        flaws.extend(vouched.flaw);
         // A missing end has no row to be named by, so it comes last.
         let first = flaws.into_iter().min_by_key(|flaw| flaw.row.unwrap_or(i64::MAX));
-        Ok(first.map_or(Verdict::Sound { rows, checkpoints }, Verdict::Broken))
+        Ok(first.map_or(Verdict::Sound { rows, checkpoints: vouched.checkpoints }, Verdict::Broken))
     }
 
-    async fn verify_lane(&self, lane: i16) -> Result<(u64, Option<Flaw>), DatabaseError> {
-        let (mut id, mut number, mut hash) = (0, 0, ORIGIN.to_vec());
+    /// The number up to which a lane's rows follow each other, and what is wrong with the next.
+    async fn verify_lane(&self, lane: i16) -> Result<(i64, Option<Flaw>), DatabaseError> {
+        let (mut before, mut number): (Option<AuditRow>, i64) = (None, 0);
         loop {
             let rows = store::lane(self.log(), lane, number).await?;
             if rows.is_empty() {
-                return Ok((number.unsigned_abs(), None));
+                return Ok((number, None));
             }
             for row in rows {
-                if let Some(what) = flaw(&row, (id, number), &hash) {
-                    return Ok((number.unsigned_abs(), Some(Flaw { row: Some(row.id), what })));
+                let (id, what) = match &row {
+                    Ok(row) => (row.id, flaw(row, before.as_ref())),
+                    Err(Unreadable { id, column }) => {
+                        let what = format!("its column {column} cannot be read, after number {number} of lane {lane}");
+                        (*id, Some(what))
+                    }
+                };
+                if let Some(what) = what {
+                    return Ok((number, Some(Flaw { row: Some(id), what })));
                 }
-                (id, number, hash) = (row.id, row.number, row.hash);
+                before = row.ok();
+                number += 1;
             }
         }
     }
 
     /// Every checkpoint is signed and follows the one before, and what it vouches for is still there: whoever rewrites a
-    /// whole chain makes it fit, but not that. Gives what is wrong, and how many there are.
-    async fn verify_checkpoints(&self) -> Result<(Vec<Flaw>, u64), DatabaseError> {
+    /// whole chain makes it fit, but not that.
+    async fn verify_checkpoints(&self) -> Result<Vouched, DatabaseError> {
         let key = self.public_key();
-        let (mut newest, mut count): (Option<Checkpoint>, u64) = (None, 0);
+        let (mut newest, mut checkpoints): (Option<Checkpoint>, u64) = (None, 0);
         loop {
             let page = store::checkpoints(self.log(), newest.as_ref().map_or(0, |before| before.id)).await?;
             if page.is_empty() {
-                return Ok((Vec::new(), count));
+                return Ok(Vouched { checkpoints, ..Vouched::default() });
             }
-            for checkpoint in page {
-                if !checkpoint.is_genuine(&key, newest.as_ref()) {
-                    let what = format!("checkpoint {} is not signed as the one that follows", checkpoint.id);
-                    return Ok((vec![Flaw { row: None, what }], count));
+            for found in page {
+                let checkpoint = match found {
+                    Ok(checkpoint) if checkpoint.is_genuine(&key, newest.as_ref()) => checkpoint,
+                    Ok(Checkpoint { id, .. }) | Err(Unreadable { id, .. }) => {
+                        let what = format!("checkpoint {id} is not signed as the one that follows");
+                        let flaw = Some(Flaw { row: None, what });
+                        return Ok(Vouched { checkpoints, flaw, ..Vouched::default() });
+                    }
+                };
+                let departures = self.astray(&checkpoint, newest.as_ref()).await?;
+                if !departures.is_empty() {
+                    return Ok(Vouched { checkpoints, departures, ..Vouched::default() });
                 }
-                let flaws = self.verify_heads(&checkpoint, newest.as_ref()).await?;
-                if !flaws.is_empty() {
-                    return Ok((flaws, count));
-                }
-                count += 1;
+                checkpoints += 1;
                 newest = Some(checkpoint);
             }
         }
     }
 
-    /// What is wrong with what a checkpoint vouches for, after the last good one.
-    async fn verify_heads(
+    /// Where the rows are not what a checkpoint vouches for. `good` is an earlier one, from which they do not depart.
+    pub(super) async fn astray(
         &self,
         checkpoint: &Checkpoint,
         good: Option<&Checkpoint>,
-    ) -> Result<Vec<Flaw>, DatabaseError> {
-        let (mut flaws, id) = (Vec::new(), checkpoint.id);
+    ) -> Result<Vec<Departure>, DatabaseError> {
+        let mut departures = Vec::new();
         for (lane, head) in &checkpoint.heads {
-            let sound = good.and_then(|good| good.heads.get(lane)).map_or(0, |head| head.number);
-            match store::find(self.log(), *lane, head.number).await? {
-                Some(row) if hex(&row.hash) == head.hash => {}
-                Some(_) => {
-                    let row = store::lane(self.log(), *lane, sound).await?.first().map(|row| row.id);
-                    let what =
-                        format!("of lane {lane}, what checkpoint {id} vouched for after number {sound} was rewritten");
-                    flaws.push(Flaw { row, what });
-                }
-                None => {
-                    let number = head.number;
-                    let what = format!("lane {lane} was cut off: checkpoint {id} vouches for it up to number {number}");
-                    flaws.push(Flaw { row: None, what });
-                }
+            let before = good.and_then(|good| good.heads.get(lane));
+            if before == Some(head) {
+                continue;
+            }
+            let found = store::find(self.log(), *lane, head.number).await?;
+            if !found.is_some_and(|found| found.is_ok_and(|row| hex(&row.hash) == head.hash)) {
+                let sound = before.map_or(0, |head| head.number);
+                departures.push(Departure { lane: *lane, checkpoint: checkpoint.id, sound, upto: head.number });
             }
         }
-        Ok(flaws)
+        Ok(departures)
+    }
+
+    /// A lane that fits up to where a checkpoint has another row.
+    async fn rewritten(&self, departure: &Departure) -> Result<Flaw, DatabaseError> {
+        let Departure { lane, checkpoint, sound, .. } = departure;
+        let first = store::find(self.log(), *lane, sound + 1).await?;
+        let row = first.and_then(Result::ok).map(|row| row.id);
+        let what =
+            format!("of lane {lane}, what checkpoint {checkpoint} vouched for after number {sound} was rewritten");
+        Ok(Flaw { row, what })
     }
 }
 
-/// What is wrong with a row that should follow this one.
-fn flaw(row: &AuditRow, (id, before): (i64, i64), hash: &[u8]) -> Option<String> {
+fn cut_off(Departure { lane, checkpoint, upto, .. }: &Departure) -> Flaw {
+    let what = format!("lane {lane} was cut off: checkpoint {checkpoint} vouches for it up to number {upto}");
+    Flaw { row: None, what }
+}
+
+/// What is wrong with a row that should follow this one, or begin its lane.
+fn flaw(row: &AuditRow, before: Option<&AuditRow>) -> Option<String> {
     let place = format!("number {} of lane {}", row.number, row.lane);
-    if row.number != before + 1 {
-        Some(format!("{place} follows number {before}: what was between is missing"))
-    } else if row.previous_hash != hash {
-        Some(format!("{place} does not follow the row before it: one of the two was exchanged"))
+    let (number, hash) = before.map_or((0, &ORIGIN[..]), |before| (before.number, &before.hash));
+    if row.number != number + 1 {
+        Some(format!("{place} follows number {number}: what was between is missing"))
     } else if row.hash != row.computed_hash() || row.lane != lane_of(&row.user_id) {
         Some(format!("{place} is not as it was written"))
-    } else if row.id <= id {
-        Some(format!("{place} has another id than it was given"))
+    } else if row.previous_hash != hash {
+        // Each fits its own hash: whoever changed one of the two changed its hash, too.
+        Some(match before {
+            Some(before) => format!("{place} does not follow row {}: one of the two was changed", before.id),
+            None => format!("{place} is not as it was written"),
+        })
     } else {
         None
     }

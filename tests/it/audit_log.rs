@@ -1,12 +1,13 @@
 //! The audit log, each body on both databases: a row for every change and with it, and tampering of every kind, found.
 
+use chrono::TimeDelta;
 use serde_json::json;
 use tidegate::{
     app::Kept,
     audit::{Audit, AuditFilter, AuditResult, Entry, Flaw, Verdict},
     config::Config,
     events::{Begun, Command},
-    model::{Clock, Origin},
+    model::{Clock, Origin, Timestamp},
     store::{StoreParts, Stores},
 };
 
@@ -17,6 +18,9 @@ on_both! {
     a_row_shares_the_fate_of_its_change
     writers_on_two_nodes_keep_one_chain_a_lane
     tampering_is_found_and_named
+    what_cannot_be_read_is_left_out_and_the_rest_shown
+    a_row_with_the_largest_id_or_number_is_shown_and_stops_nobody
+    one_node_signs_in_an_interval
     the_command_says_so_with_its_exit_code
     operators_read_it_by_the_front_door
 }
@@ -27,10 +31,16 @@ struct Node {
     kept: Kept,
 }
 
+/// Signs whenever it is asked to.
 async fn node(database: &FreshDatabase) -> Node {
+    node_at(database, Clock::system(), 0).await
+}
+
+async fn node_at(database: &FreshDatabase, clock: Clock, checkpoint_seconds: u64) -> Node {
     let mut config = Config::defaults();
     config.database = database.config.clone();
-    let kept = Kept::open(&config, &StoreParts::alone(Clock::system())).await.expect("it opens");
+    config.audit.checkpoint_seconds = checkpoint_seconds;
+    let kept = Kept::open(&config, &StoreParts::alone(clock)).await.expect("it opens");
     Node { stores: kept.stores.clone(), audit: kept.audit.clone(), kept }
 }
 
@@ -48,6 +58,12 @@ fn entry(number: usize) -> Entry {
 
 async fn record(audit: &Audit, user: &str, number: usize) {
     audit.record_alone(command(user), &origin(), entry(number)).await.unwrap();
+}
+
+/// The ids of a page, and whether there are more.
+async fn ids(audit: &Audit, before: Option<i64>, first: usize) -> (Vec<i64>, bool) {
+    let page = audit.page(&AuditFilter::default(), before, first).await.unwrap();
+    (page.rows.iter().map(|row| row.id).collect(), page.more)
 }
 
 async fn sound(audit: &Audit) -> (u64, u64) {
@@ -127,7 +143,14 @@ const TAMPERING: &[(&str, Option<i64>, &str)] = &[
     ("UPDATE audit_log SET user_agent = NULL WHERE id = 4", Some(4), "is not as it was written"),
     ("UPDATE audit_log SET \"time\" = '2026-01-01T00:00:00Z' WHERE id = 4", Some(4), "is not as it was written"),
     ("UPDATE audit_log SET hash = previous_hash WHERE id = 4", Some(4), "is not as it was written"),
-    ("UPDATE audit_log SET previous_hash = hash WHERE id = 4", Some(4), "does not follow"),
+    ("UPDATE audit_log SET previous_hash = hash WHERE id = 4", Some(4), "is not as it was written"),
+    ("UPDATE audit_log SET action = 'other' WHERE id = 6", Some(6), "is not as it was written"),
+    ("UPDATE audit_log SET id = 40 WHERE id = 4", Some(40), "is not as it was written"),
+    ("UPDATE audit_log SET id = -4 WHERE id = 4", Some(-4), "is not as it was written"),
+    ("UPDATE audit_log SET id = 9223372036854775807 WHERE id = 9", Some(i64::MAX), "is not as it was written"),
+    ("UPDATE audit_log SET metadata = '{\"n\": 1e400}' WHERE id = 4", Some(4), "its column metadata cannot be read"),
+    ("UPDATE audit_log SET \"time\" = 'infinity' WHERE id = 4", Some(4), "its column time cannot be read"),
+    ("UPDATE audit_log SET \"time\" = 'infinity' WHERE id = 6", Some(6), "its column time cannot be read"),
     ("UPDATE audit_log SET lane = 99 WHERE id = 9", Some(9), "in no lane"),
     ("DELETE FROM audit_log WHERE id = 1", Some(2), "missing"),
     ("DELETE FROM audit_log WHERE id = 4", Some(5), "missing"),
@@ -137,12 +160,26 @@ const TAMPERING: &[(&str, Option<i64>, &str)] = &[
     (
         "UPDATE audit_log SET number = 100 - number; UPDATE audit_log SET number = number - 90",
         Some(9),
-        "does not follow",
+        "is not as it was written",
     ),
     ("UPDATE audit_checkpoints SET row_count = 5 WHERE id = 1", None, "checkpoint 1 is not signed"),
     ("UPDATE audit_checkpoints SET heads = '{}', row_count = 0 WHERE id = 2", None, "checkpoint 2 is not signed"),
     ("UPDATE audit_checkpoints SET signature = public_key WHERE id = 2", None, "checkpoint 2 is not signed"),
+    ("UPDATE audit_checkpoints SET \"time\" = 'infinity' WHERE id = 2", None, "checkpoint 2 is not signed"),
     ("DELETE FROM audit_checkpoints WHERE id = 1", None, "checkpoint 2 is not signed"),
+];
+
+/// SQLite keeps whatever it is given.
+const TAMPERING_WITH_SQLITE: &[(&str, Option<i64>, &str)] = &[
+    ("UPDATE audit_log SET \"time\" = 'x' WHERE id = 4", Some(4), "its column time cannot be read"),
+    ("UPDATE audit_log SET \"time\" = '2026-x' WHERE id = 4", Some(4), "its column time cannot be read"),
+    ("UPDATE audit_log SET user_id = CAST(x'ff' AS TEXT) WHERE id = 4", Some(4), "its column user_id cannot be read"),
+    ("UPDATE audit_log SET hash = 5 WHERE id = 6", Some(6), "its column hash cannot be read"),
+    ("UPDATE audit_log SET number = 'x' WHERE id = 4", Some(4), "in no lane"),
+    ("UPDATE audit_log SET number = 'x' WHERE id = 9", Some(9), "its column number cannot be read"),
+    ("UPDATE audit_log SET number = 4.5 WHERE id = 4", Some(4), "cannot be read"),
+    ("UPDATE audit_log SET lane = 'x' WHERE id = 4", Some(4), "in no lane"),
+    ("UPDATE audit_log SET lane = lane + 0.5 WHERE id = 9", Some(9), "in no lane"),
 ];
 
 async fn tampering_is_found_and_named(database: FreshDatabase) {
@@ -163,7 +200,8 @@ async fn tampering_is_found_and_named(database: FreshDatabase) {
     ] {
         database.execute(&node.stores, sql).await;
     }
-    for (sql, row, what) in TAMPERING {
+    let more = if database.is_sqlite() { TAMPERING_WITH_SQLITE } else { &[] };
+    for (sql, row, what) in TAMPERING.iter().chain(more) {
         database.execute_each(&node.stores, sql).await;
         match node.audit.verify().await.unwrap() {
             Verdict::Broken(Flaw { row: found, what: said }) => {
@@ -172,19 +210,82 @@ async fn tampering_is_found_and_named(database: FreshDatabase) {
             }
             Verdict::Sound { .. } => panic!("not found: {sql}"),
         }
-        let restore = "DELETE FROM audit_log; DELETE FROM audit_checkpoints; \
-            INSERT INTO audit_checkpoints SELECT * FROM kept_checkpoints";
-        database.execute_each(&node.stores, restore).await;
-        let rows = if database.is_sqlite() {
-            "INSERT INTO audit_log SELECT * FROM kept_rows"
-        } else {
-            "INSERT INTO audit_log OVERRIDING SYSTEM VALUE SELECT * FROM kept_rows"
-        };
-        database.execute(&node.stores, rows).await;
+        restore(&database, &node).await;
         assert_eq!(sound(&node.audit).await, (9, 2), "restored after {sql}");
     }
+    a_row_changed_with_its_hash_is_named_beside_the_next(&database, &node).await;
+    restore(&database, &node).await;
     a_chain_made_anew_is_found(&database, &node).await;
     drop(node.kept);
+}
+
+async fn restore(database: &FreshDatabase, node: &Node) {
+    let sql = "DELETE FROM audit_log; INSERT INTO audit_log SELECT * FROM kept_rows; \
+        DELETE FROM audit_checkpoints; INSERT INTO audit_checkpoints SELECT * FROM kept_checkpoints";
+    database.execute_each(&node.stores, sql).await;
+}
+
+async fn a_row_changed_with_its_hash_is_named_beside_the_next(database: &FreshDatabase, node: &Node) {
+    database.execute(&node.stores, "DELETE FROM audit_log WHERE number > 4").await;
+    record(&node.audit, "alice", 100).await;
+    let fifth = ids(&node.audit, None, 1).await.0[0];
+    database.execute(&node.stores, "INSERT INTO audit_log SELECT * FROM kept_rows WHERE number > 5").await;
+    match node.audit.verify().await.unwrap() {
+        Verdict::Broken(Flaw { row: Some(6), what }) => {
+            assert!(what.ends_with(&format!(" does not follow row {fifth}: one of the two was changed")), "{what}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn what_cannot_be_read_is_left_out_and_the_rest_shown(database: FreshDatabase) {
+    let node = node(&database).await;
+    for number in 1..=4 {
+        record(&node.audit, "alice", number).await;
+    }
+    assert!(node.audit.sign_checkpoint().await.unwrap());
+    database.execute(&node.stores, "UPDATE audit_log SET \"time\" = 'infinity' WHERE id IN (2, 4)").await;
+    for (before, first, shown) in [
+        (None, 1, (vec![3], true)),
+        (None, 2, (vec![3, 1], false)),
+        (None, 3, (vec![3, 1], false)),
+        (Some(3), 1, (vec![1], false)),
+        (Some(1), 1, (vec![], false)),
+    ] {
+        assert_eq!(ids(&node.audit, before, first).await, shown, "{first} before {before:?}");
+    }
+    for sql in ["SELECT 1", "UPDATE audit_checkpoints SET \"time\" = 'infinity'"] {
+        database.execute(&node.stores, sql).await;
+        record(&node.audit, "alice", 5).await;
+        assert!(!node.audit.sign_checkpoint().await.unwrap(), "what is not as it was is not vouched for: {sql}");
+    }
+}
+
+async fn a_row_with_the_largest_id_or_number_is_shown_and_stops_nobody(database: FreshDatabase) {
+    let node = node(&database).await;
+    for number in 1..=3 {
+        record(&node.audit, "alice", number).await;
+    }
+    database.execute(&node.stores, "UPDATE audit_log SET id = 9223372036854775807 WHERE id = 2").await;
+    assert_eq!(ids(&node.audit, None, 1).await, (vec![i64::MAX], true));
+    record(&node.audit, "alice", 4).await;
+    database.execute(&node.stores, "UPDATE audit_log SET id = 9223372036854775806 WHERE id = 1").await;
+    record(&node.audit, "alice", 5).await;
+    assert_eq!(ids(&node.audit, None, 9).await, (vec![i64::MAX, i64::MAX - 1, 5, 4, 3], false));
+    assert_eq!(ids(&node.audit, Some(i64::MAX), 2).await, (vec![i64::MAX - 1, 5], true));
+    database.execute(&node.stores, "UPDATE audit_log SET number = 9223372036854775807 WHERE id = 5").await;
+    record(&node.audit, "alice", 6).await;
+}
+
+async fn one_node_signs_in_an_interval(database: FreshDatabase) {
+    let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    // Each another node, by its own clock.
+    for (seconds, signs) in [(0, true), (30, false), (90, true), (120, false), (180, true), (60, true)] {
+        let clock = Clock::stepped_from(start + TimeDelta::seconds(seconds));
+        let node = node_at(&database, clock, 60).await;
+        record(&node.audit, "alice", 1).await;
+        assert_eq!(node.audit.sign_checkpoint().await.unwrap(), signs, "after {seconds} seconds");
+    }
 }
 
 /// Whoever has the database and not the key makes a chain that fits, but no checkpoint for it.

@@ -1,6 +1,7 @@
 -- Who did what. Rows are chained by hashes within their lane, so that a change of one is found; see docs/audit.md.
 CREATE TABLE audit_log (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- Hashed with the row, so it is chosen before the row is put in.
+    id INTEGER PRIMARY KEY,
     lane INTEGER NOT NULL,
     -- Which row of its lane: 1, 2, 3, without holes.
     number INTEGER NOT NULL CHECK (number > 0),

@@ -114,10 +114,10 @@ impl AuditRecord {
 }
 
 fn cursor(row: &AuditRow) -> String {
-    encode("audit", row.id.unsigned_abs())
+    encode("audit", row.id.cast_unsigned())
 }
 
 /// The row of a cursor; none for what is no such cursor.
 pub(super) fn row_of(cursor: &str) -> Option<i64> {
-    decode("audit", cursor)?.try_into().ok()
+    decode("audit", cursor).map(u64::cast_signed)
 }
