@@ -5,18 +5,24 @@
 
 mod amount;
 mod asset;
+mod chain_id;
 mod chance;
 mod clock;
 mod field_error;
 mod hash;
 mod origin;
 mod principal;
+mod token;
+mod units;
 
 pub use amount::{AmountError, Decimal, parse_decimal};
 pub use asset::{AssetId, InvalidAssetId};
+pub use chain_id::{ChainId, InvalidChainId};
 pub use chance::Chance;
 pub use clock::{Clock, Instant, Timestamp};
 pub use field_error::FieldError;
 pub use hash::stable_hash;
 pub use origin::Origin;
 pub use principal::{Principal, Role, UnknownRole, is_subject};
+pub use token::Token;
+pub use units::{InvalidUnits, Units};
