@@ -143,15 +143,18 @@ impl RedisServer {
             server.args(["--port", &self.port.to_string()]);
         }
         server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        *self.process.lock() = Process::Running(server.spawn().expect("scripts/install-test-tools.sh installs it"));
+        let child = server.spawn().expect("scripts/install-test-tools.sh installs it");
+        // Another process' server may have taken the port a moment ago, and answers.
+        let ours = format!("process_id:{}\r", child.id());
+        *self.process.lock() = Process::Running(child);
         let answers = async {
             loop {
                 if self.has_ended() {
                     return false;
                 }
                 // Whoever asks for a password first is up as well.
-                let answer = self.run(&["PING"]).await;
-                if answer == "PONG" || answer.starts_with("NOAUTH") || answer.starts_with("NOPERM") {
+                let answer = self.run(&["INFO", "server"]).await;
+                if answer.contains(&ours) || answer.starts_with("NOAUTH") || answer.starts_with("NOPERM") {
                     return true;
                 }
                 sleep(POLL).await;
