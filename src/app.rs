@@ -12,6 +12,7 @@ use crate::{
     auth::{AuthParts, AuthState, Authenticator},
     bus::Bus,
     cache::{Cache, CacheSettings, Tags},
+    chains::{ChainParts, Chains},
     config::{Config, DatabaseConfig},
     events::{Events, Projector, Upcasters},
     graphql::{Gateway, GatewayError, Services},
@@ -97,7 +98,7 @@ impl App {
         // What is remembered.
         let prices_kept = Cache::new("prices", (&config.cache).into(), &tags, clock.clone(), chance.clone());
         let answers = CacheSettings::exact(config.graphql.response_cache_bytes);
-        let answers_kept = Cache::new("answers", answers, &tags, clock.clone(), chance);
+        let answers_kept = Cache::new("answers", answers, &tags, clock.clone(), chance.clone());
 
         // Who is asking.
         let auth = kept.auth(config, limiter.clone(), &background).await;
@@ -117,9 +118,22 @@ impl App {
         };
         let prices = Prices::new(parts, &config.market);
 
+        let parts = ChainParts {
+            upstreams: upstreams.clone(),
+            outbound: outbound.clone(),
+            cache: (&config.cache).into(),
+            tags: tags.clone(),
+            clock: clock.clone(),
+            chance: chance.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        let chains = Chains::new(&config.chains, parts);
+
         // Where it is asked.
         let (agent, audit, max_coins) = (kept.agent.clone(), kept.audit.clone(), config.graphql.max_coins);
-        let services = Services { prices, agent, audit, auth, upstreams, tags, clock: clock.clone(), max_coins };
+        let services =
+            Services { prices, chains, agent, audit, auth, upstreams, tags, clock: clock.clone(), max_coins };
         let gateway = Gateway::new(&config.graphql, &config.limits, services, limiter, answers_kept)?;
         let front = Front {
             gateway,

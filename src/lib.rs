@@ -22,6 +22,8 @@ pub mod audit;
 
 pub mod auth;
 
+pub mod chains;
+
 pub mod market;
 
 pub mod agent;

@@ -9,6 +9,7 @@ mod agent;
 mod audit;
 mod auth;
 mod cache;
+mod chains;
 mod database;
 mod error;
 mod given;
@@ -31,6 +32,7 @@ pub use agent::AgentConfig;
 pub use audit::AuditConfig;
 pub use auth::{AuthConfig, DEVELOPMENT_SECRET, KeyAlgorithm, SecondFactor};
 pub use cache::CacheConfig;
+pub use chains::{ChainsConfig, EndpointEntry, InvalidEndpoint, InvalidNetwork, NetworkEntry, NetworkIdentity};
 pub use database::DatabaseConfig;
 pub use error::{Complaint, ConfigError, Origin};
 pub use graphql::GraphqlConfig;
@@ -78,6 +80,9 @@ pub struct Config {
     /// Prices: sources, aggregation, feed.
     #[config(nested)]
     pub market: MarketConfig,
+    /// Chains: who answers for them, and how they are asked.
+    #[config(nested)]
+    pub chains: ChainsConfig,
     /// What an agent feels and remembers.
     #[config(nested)]
     pub agent: AgentConfig,
@@ -109,6 +114,7 @@ impl Config {
             self.database.problems(),
             self.resilience.problems(),
             self.market.problems(),
+            self.chains.problems(),
             self.agent.problems(),
             self.audit.problems(),
             self.telemetry.problems(),

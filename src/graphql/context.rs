@@ -15,6 +15,7 @@ use crate::{
     audit::{Audit, Entry},
     auth::AuthState,
     cache::{Tag, Tags},
+    chains::Chains,
     config::Secret,
     events::{Command, CommandKey},
     market::Prices,
@@ -27,6 +28,8 @@ use crate::{
 pub struct Services {
     /// Prices: look-ups and updates.
     pub prices: Prices,
+    /// Chains: what is on them.
+    pub chains: Chains,
     /// What agents feel and remember.
     pub agent: Agent,
     /// Who did what.

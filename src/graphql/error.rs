@@ -13,6 +13,8 @@ use super::{ErrorCode, RequestId};
 use crate::{
     agent::AgentError,
     auth::{ApiKeyError, FactorError, RevocationError},
+    cache::LoadLost,
+    chains::ChainError,
     events::EventsError,
     market::PriceError,
     model::FieldError,
@@ -97,6 +99,33 @@ impl From<PriceError> for ApiError {
                 Self::new(ErrorCode::UpstreamUnavailable, error.to_string())
             }
             PriceError::Interrupted => Self::internal(&error),
+        }
+    }
+}
+
+impl From<ChainError> for ApiError {
+    fn from(error: ChainError) -> Self {
+        let (message, unavailable) = (error.to_string(), ErrorCode::UpstreamUnavailable);
+        match error {
+            ChainError::UnknownChain { known, .. } => Self::new(ErrorCode::NotFound, message).detail("known", known),
+            ChainError::Invalid(problems) => Self::bad_input(&problems),
+            ChainError::NoToken(_) => Self::new(ErrorCode::NotFound, message),
+            ChainError::Refused { .. } => Self::new(ErrorCode::BadUserInput, message).detail("reason", "CHAIN_REFUSED"),
+            // What each endpoint said is for operators, who find it in `Chain.endpoints` and the log.
+            ChainError::Unavailable { reasons, retry_after } => {
+                tracing::debug!(reasons, "no endpoint of a chain could answer");
+                Self::new(unavailable, "no endpoint of the chain could answer").retry_after(retry_after)
+            }
+            ChainError::TimedOut => Self::new(ErrorCode::Timeout, message),
+            ChainError::TooFew { .. } => Self::new(unavailable, message).detail("reason", "NO_QUORUM"),
+            ChainError::Disagreement { .. } => Self::new(unavailable, message).detail("reason", "DISAGREEMENT"),
+            ChainError::Nonsense { endpoint, detail } => {
+                tracing::warn!(endpoint = &*endpoint, detail = &*detail, "an endpoint of a chain made no sense");
+                Self::new(unavailable, "an endpoint of the chain said what makes no sense")
+            }
+            ChainError::Lost(LoadLost::TimedOut) => Self::new(ErrorCode::Timeout, message),
+            ChainError::Lost(LoadLost::Saturated) => Self::new(unavailable, message),
+            ChainError::Lost(_) => Self::internal(&error),
         }
     }
 }

@@ -102,7 +102,7 @@ impl Executor {
     fn scope(&self, plan: &Plan, principal: Option<&Principal>, errand: Option<Errand>) -> Scope {
         let is_shared = plan.kind != OperationType::Mutation && !plan.cache.private;
         let visible = principal.filter(|_| !is_shared).cloned();
-        Scope::new(Loaders::new(self.services.prices.clone()), visible, errand)
+        Scope::new(Loaders::new(self.services.prices.clone(), self.services.chains.clone()), visible, errand)
     }
 }
 

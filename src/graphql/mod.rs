@@ -10,6 +10,7 @@ mod agent;
 mod answers;
 mod audit;
 mod caches;
+mod chains;
 mod context;
 mod directives;
 mod error;

@@ -7,6 +7,7 @@ use super::{
     agent::{AgentMutation, AgentQuery, AgentSubscription},
     audit::AuditQuery,
     caches::CachesMutation,
+    chains::ChainsQuery,
     context::Services,
     market::{MarketQuery, MarketSubscription},
     plan::{StopAfterValidation, Validator},
@@ -15,7 +16,7 @@ use super::{
 
 /// What can be asked for.
 #[derive(MergedObject, Default)]
-pub(crate) struct Query(AccessQuery, AgentQuery, AuditQuery, MarketQuery, UpstreamsQuery);
+pub(crate) struct Query(AccessQuery, AgentQuery, AuditQuery, ChainsQuery, MarketQuery, UpstreamsQuery);
 
 /// What can be changed.
 #[derive(MergedObject, Default)]

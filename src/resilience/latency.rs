@@ -50,6 +50,7 @@ impl Durations {
         Latency {
             mean,
             p50: self.quantile(self.count.div_ceil(2)),
+            p95: self.quantile((self.count * 95).div_ceil(100)),
             p99: self.quantile((self.count * 99).div_ceil(100)),
         }
     }

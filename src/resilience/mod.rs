@@ -31,5 +31,6 @@ pub use events::{BreakerEvent, UpstreamEvent};
 pub use options::{BreakerOptions, PolicyOptions, RetryOptions, ThrottleOptions};
 pub use outbound::{Outbound, OutboundError, RateHint, Reply};
 pub use policy::{CallKind, CallPolicy};
+pub use retry::RetryBudget;
 pub use status::{BreakerState, Counts, Forced, LastError, Latency, UpstreamStatus};
 pub use upstreams::Upstreams;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    CallError, Forced, PolicyOptions, RateHint, UpstreamStatus,
+    CallError, Forced, Latency, PolicyOptions, RateHint, UpstreamStatus,
     breaker::Breaker,
     events::Events,
     meters::Meters,
@@ -82,6 +82,12 @@ impl CallPolicy {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.0.breaker.refuses()
+    }
+
+    /// How long the tries in the window took.
+    #[must_use]
+    pub fn latency(&self) -> Latency {
+        self.0.breaker.read().2
     }
 
     pub(super) fn force(&self, forced: Forced) {

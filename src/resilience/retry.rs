@@ -15,7 +15,7 @@ const RESERVE_SECONDS: f64 = 10.0;
 
 /// How many retries an upstream may be given. Calls pay in, retries draw.
 #[derive(Debug)]
-pub(super) struct RetryBudget {
+pub struct RetryBudget {
     per_second: f64,
     per_call: f64,
     limit: f64,
@@ -29,7 +29,9 @@ struct Balance {
 }
 
 impl RetryBudget {
-    pub(super) fn new(options: &RetryOptions, now: Instant) -> Self {
+    /// A budget of the options' share and allowance.
+    #[must_use]
+    pub fn new(options: &RetryOptions, now: Instant) -> Self {
         let per_second = f64::from(options.budget_per_second);
         let reserve = per_second * RESERVE_SECONDS;
         let balance = Mutex::new(Balance { retries: reserve, at: now });
@@ -37,13 +39,13 @@ impl RetryBudget {
     }
 
     /// A first try was made: it pays for a part of a retry.
-    pub(super) fn deposit(&self) {
+    pub fn deposit(&self) {
         let mut balance = self.balance.lock();
         balance.retries = (balance.retries + self.per_call).min(self.limit);
     }
 
     /// Takes one retry, if there is one.
-    pub(super) fn withdraw(&self, now: Instant) -> bool {
+    pub fn withdraw(&self, now: Instant) -> bool {
         let mut balance = self.balance.lock();
         let saved = now.saturating_duration_since(balance.at).as_secs_f64() * self.per_second;
         balance.retries = (balance.retries + saved).min(self.limit);

@@ -46,6 +46,8 @@ pub struct Latency {
     pub mean: Duration,
     /// Half of the tries took no longer, at most an eighth too high.
     pub p50: Duration,
+    /// 95 of 100 tries took no longer, at most an eighth too high.
+    pub p95: Duration,
     /// 99 of 100 tries took no longer, at most an eighth too high.
     pub p99: Duration,
 }

@@ -1,0 +1,93 @@
+//! Why a chain gave no value.
+
+use std::{sync::Arc, time::Duration};
+
+use thiserror::Error;
+
+use super::rpc::{Agreement, Refusal, RpcError};
+use crate::{cache::LoadLost, model::FieldError};
+
+/// Why a chain gave no value.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum ChainError {
+    /// There is no such chain here.
+    #[error("there is no chain {id}; there are: {known}")]
+    UnknownChain {
+        /// What was asked for.
+        id: String,
+        /// The chains that there are.
+        known: String,
+    },
+    /// What was sent cannot be taken: everything that is wrong with it.
+    #[error("the input cannot be taken: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Invalid(Vec<FieldError>),
+    /// There is no token at an address.
+    #[error("there is no token at {0}")]
+    NoToken(Arc<str>),
+    /// The chain itself says no.
+    #[error("the chain refuses: {message}")]
+    Refused {
+        /// The code of JSON-RPC.
+        code: i64,
+        /// In the node's words.
+        message: Arc<str>,
+    },
+    /// No endpoint could say. The reasons are for operators.
+    #[error("no endpoint of the chain could answer: {reasons}")]
+    Unavailable {
+        /// Each endpoint's own.
+        reasons: String,
+        /// When asking again makes sense, where that is known.
+        retry_after: Option<Duration>,
+    },
+    /// No endpoint answered in time.
+    #[error("no endpoint of the chain answered in time")]
+    TimedOut,
+    /// Fewer endpoints can be asked than must agree.
+    #[error("{needed} endpoints must agree, and {usable} can be asked")]
+    TooFew {
+        /// As many must agree.
+        needed: usize,
+        /// As many can be asked.
+        usable: usize,
+    },
+    /// The endpoints say different things.
+    #[error("the endpoints disagree: of {asked}, {agreed} said the same")]
+    Disagreement {
+        /// Endpoints that were asked.
+        asked: usize,
+        /// The most that said the same.
+        agreed: usize,
+    },
+    /// An endpoint said what makes no sense.
+    #[error("the endpoint {endpoint} said what makes no sense: {detail}")]
+    Nonsense {
+        /// The endpoint.
+        endpoint: Arc<str>,
+        /// What was wrong, for operators.
+        detail: Arc<str>,
+    },
+    /// The load ended without an answer.
+    #[error(transparent)]
+    Lost(#[from] LoadLost),
+}
+
+impl ChainError {
+    pub(super) fn nonsense(endpoint: &Arc<str>, detail: &str) -> Self {
+        Self::Nonsense { endpoint: Arc::clone(endpoint), detail: detail.into() }
+    }
+}
+
+impl From<RpcError> for ChainError {
+    fn from(error: RpcError) -> Self {
+        match error {
+            RpcError::Refused(Refusal { code, message, .. }) => Self::Refused { code, message },
+            RpcError::Failed(failures) => {
+                Self::Unavailable { reasons: failures.to_string(), retry_after: failures.retry_after }
+            }
+            RpcError::TimedOut => Self::TimedOut,
+            RpcError::TooFew { needed, usable } => Self::TooFew { needed, usable },
+            RpcError::Disagreement(Agreement { asked, agreed }) => Self::Disagreement { asked, agreed },
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The two families of chains, which do the same things in files of the same names.
+
+use std::sync::Arc;
+
+use super::{ChainError, Consistency, balance::Wanted, evm, provenance::Source, solana};
+use crate::{
+    chains::rpc::{Agreement, Answer, BlockRef, Call, HeadProbe, Rpc},
+    config::NetworkIdentity,
+    model::Units,
+};
+
+/// Which family a chain is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainFamily {
+    /// Ethereum and its kin.
+    Evm,
+    /// Solana.
+    Solana,
+}
+
+/// How a chain is read: who is asked, at which block, and how many must agree.
+pub(super) struct Reading<'a> {
+    pub(super) rpc: &'a Rpc,
+    pub(super) block: &'a BlockRef,
+    pub(super) finality: super::Finality,
+    pub(super) consistency: Consistency,
+}
+
+impl Reading<'_> {
+    /// Reads by calls of one method. `judged` is the part of an answer that must be the same where several are asked.
+    pub(super) async fn read(
+        &self,
+        calls: &[Call],
+        judged: &'static str,
+    ) -> Vec<Result<(Answer, Agreement), ChainError>> {
+        match self.consistency {
+            Consistency::One => {
+                let answers = self.rpc.read(calls).await.into_iter();
+                answers.map(|answer| Ok((answer?, Agreement::ALONE))).collect()
+            }
+            Consistency::Quorum => {
+                let answers = self.rpc.read_agreed(calls, judged).await.into_iter();
+                answers.map(|answer| Ok(answer?)).collect()
+            }
+        }
+    }
+
+    /// Whose word an answer is, where it holds at the block that was asked for.
+    pub(super) fn source(&self, answer: &Answer, agreement: Agreement) -> Source {
+        Source { endpoint: Arc::clone(&answer.endpoint), block: self.block.clone(), agreement }
+    }
+}
+
+/// What a token's contract or mint says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TokenFacts {
+    pub(super) symbol: Option<String>,
+    pub(super) decimals: u8,
+}
+
+impl ChainFamily {
+    pub(super) fn of(identity: &NetworkIdentity) -> Self {
+        match identity {
+            NetworkIdentity::Evm { .. } => Self::Evm,
+            NetworkIdentity::Solana { .. } => Self::Solana,
+        }
+    }
+
+    /// An address as the chain's explorers write it, or what is wrong with it.
+    pub(super) fn address(self, text: &str) -> Result<Arc<str>, &'static str> {
+        match self {
+            Self::Evm => evm::address::canonical(text),
+            Self::Solana => solana::address::canonical(text),
+        }
+    }
+
+    pub(super) fn probe(identity: &NetworkIdentity) -> HeadProbe {
+        match identity {
+            NetworkIdentity::Evm { number, .. } => evm::head::probe(*number),
+            NetworkIdentity::Solana { genesis } => solana::head::probe(genesis),
+        }
+    }
+
+    /// How many of its blocks pass while an EVM chain makes one, roughly.
+    pub(super) fn pace(self) -> u64 {
+        match self {
+            Self::Evm => 1,
+            Self::Solana => 10,
+        }
+    }
+
+    /// Balances, in the order of `wanted`.
+    pub(super) async fn balances(
+        self,
+        reading: &Reading<'_>,
+        wanted: &[Wanted],
+    ) -> Vec<Result<(Units, Source), ChainError>> {
+        match self {
+            Self::Evm => evm::balance::read(reading, wanted).await,
+            Self::Solana => solana::balance::read(reading, wanted).await,
+        }
+    }
+
+    /// What a token says of itself; nothing where there is none.
+    pub(super) async fn token(self, reading: &Reading<'_>, address: &str) -> Result<Option<TokenFacts>, ChainError> {
+        match self {
+            Self::Evm => evm::token::read(reading, address).await,
+            Self::Solana => solana::token::read(reading, address).await,
+        }
+    }
+}

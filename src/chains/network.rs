@@ -1,0 +1,105 @@
+//! What is known of each chain before anybody is asked.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Deserialize;
+
+use crate::{
+    config::{NetworkEntry, NetworkIdentity},
+    model::{AssetId, ChainId, Token},
+};
+
+const EVM_DECIMALS: u8 = 18;
+const SOLANA_DECIMALS: u8 = 9;
+
+/// A chain, as one knows it before anybody is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Its id.
+    pub id: ChainId,
+    /// What people call it.
+    pub name: Arc<str>,
+    /// How it can be told from others, which also says of which family it is.
+    pub identity: NetworkIdentity,
+    /// What fees are paid in.
+    pub native: Token,
+    /// Its values are made up by a stand-in.
+    pub simulated: bool,
+}
+
+/// The chains that are known by heart, and what the configuration says of others.
+#[derive(Debug)]
+pub(super) struct Networks(BTreeMap<ChainId, Network>);
+
+#[derive(Deserialize)]
+struct File {
+    networks: Vec<Line>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    id: ChainId,
+    name: String,
+    evm: Option<u64>,
+    solana: Option<String>,
+    symbol: String,
+    coin: Option<AssetId>,
+}
+
+impl Networks {
+    /// # Panics
+    /// Never: the embedded file is read by a test.
+    pub(super) fn new(given: &[NetworkEntry]) -> Self {
+        let file: File = toml::from_str(include_str!("networks.toml")).expect("the embedded file is good");
+        let known = file.networks.into_iter().map(|line| (line.id.clone(), Network::known(line)));
+        let given = given.iter().map(|entry| (entry.chain.clone(), Network::given(entry)));
+        Self(known.chain(given).collect())
+    }
+
+    pub(super) fn find(&self, id: &ChainId) -> Option<Network> {
+        self.0.get(id).cloned()
+    }
+}
+
+impl Network {
+    fn known(line: Line) -> Self {
+        let Line { id, name, evm, solana, symbol, coin } = line;
+        let identity = match (evm, solana) {
+            (Some(number), _) => NetworkIdentity::Evm { number, symbol },
+            (None, genesis) => NetworkIdentity::Solana { genesis: genesis.unwrap_or_default() },
+        };
+        Self::new(id, &name, identity, coin)
+    }
+
+    fn given(entry: &NetworkEntry) -> Self {
+        Self::new(entry.chain.clone(), entry.chain.as_str(), entry.identity.clone(), None)
+    }
+
+    fn new(id: ChainId, name: &str, identity: NetworkIdentity, coin: Option<AssetId>) -> Self {
+        let (symbol, decimals) = match &identity {
+            NetworkIdentity::Evm { symbol, .. } => (symbol.as_str(), EVM_DECIMALS),
+            NetworkIdentity::Solana { .. } => ("SOL", SOLANA_DECIMALS),
+        };
+        let native = Token { chain: id.clone(), address: None, symbol: symbol.into(), decimals, coin };
+        Self { id, name: name.into(), identity, native, simulated: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_file_is_good_and_the_configuration_goes_before_it() {
+        let id = |text: &str| ChainId::new(text).unwrap();
+        let given = [NetworkEntry::try_from("ethereum=evm:31337:TST".to_owned()).unwrap()];
+        let (known, changed) = (Networks::new(&[]), Networks::new(&given));
+        let base = known.find(&id("base")).unwrap();
+        assert_eq!(base.identity, NetworkIdentity::Evm { number: 8_453, symbol: "ETH".to_owned() });
+        assert_eq!((base.native.decimals, base.native.coin.unwrap().as_str()), (18, "ethereum"));
+        assert_eq!(known.find(&id("solana")).unwrap().native.decimals, 9);
+        assert_eq!(&*changed.find(&id("ethereum")).unwrap().native.symbol, "TST");
+        assert_eq!(known.find(&id("devnet")), None);
+    }
+}

@@ -1,0 +1,203 @@
+//! How far each endpoint has come, and which block the chain is read at.
+//!
+//! Every endpoint of a chain that somebody asks for is polled by a task of its own, so that one that hangs delays no
+//! other. What the chain is read at is the newest block that is not far ahead of the others: a node that makes blocks up is
+//! not believed.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout_at},
+};
+
+use super::{Call, Failures, Refusal, Rpc, RpcError, endpoint::Endpoint};
+use crate::{chains::EndpointStatus, model::Instant, resilience::CallKind};
+
+/// A block by its number, which is the slot on Solana, and its hash where the family reads by hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::chains) struct BlockRef {
+    pub(in crate::chains) number: u64,
+    pub(in crate::chains) hash: Option<Arc<str>>,
+}
+
+/// The newest blocks of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::chains) struct Heads {
+    /// The newest block that is read.
+    pub(in crate::chains) latest: BlockRef,
+    /// The newest block that cannot be undone.
+    pub(in crate::chains) finalized: BlockRef,
+    /// When the newest block was made, in seconds since 1970, where the family says so.
+    pub(in crate::chains) timestamp: Option<i64>,
+}
+
+/// How a family asks for heads, and checks that an endpoint is of the right chain.
+pub(in crate::chains) struct HeadProbe {
+    pub(in crate::chains) calls: Vec<Call>,
+    /// What came back says: the heads, or why the endpoint cannot be used at all.
+    pub(in crate::chains) read: fn(&[Value], &str) -> Result<Result<Heads, WrongChain>, String>,
+    /// The chain's number or its first block's hash, as `read` compares it.
+    pub(in crate::chains) identity: String,
+}
+
+/// An endpoint answers for another chain.
+pub(in crate::chains) struct WrongChain(pub(in crate::chains) String);
+
+/// The heads that a chain is read at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::chains) struct Head {
+    pub(in crate::chains) heads: Heads,
+    /// Which endpoint said so.
+    pub(in crate::chains) endpoint: Arc<str>,
+}
+
+impl Rpc {
+    /// The head that the chain is read at, not older than two polls.
+    pub(in crate::chains) async fn head(&self) -> Result<Head, RpcError> {
+        self.touch();
+        let deadline = self.0.clock.instant() + self.0.deadline;
+        let mut told = self.0.told.subscribe();
+        let began = self.0.clock.instant();
+        loop {
+            told.borrow_and_update();
+            if let Some(head) = self.best() {
+                return Ok(head);
+            }
+            if let Some(failures) = self.all_failed_since(began) {
+                return Err(RpcError::Failed(Failures { reasons: failures, retry_after: None }));
+            }
+            if timeout_at(deadline, told.changed()).await.is_err() {
+                return Err(RpcError::TimedOut);
+            }
+        }
+    }
+
+    /// Polls one endpoint for as long as the chain is in use.
+    pub(super) async fn watch(self, endpoint: Arc<Endpoint>) {
+        loop {
+            self.used().await;
+            self.probe(&endpoint).await;
+            self.0.told.send_modify(|count| *count += 1);
+            sleep(self.0.poll).await;
+        }
+    }
+
+    async fn probe(&self, endpoint: &Endpoint) {
+        let probe = &self.0.probe;
+        let answers = match endpoint.call(CallKind::Idempotent, &probe.calls).await {
+            Ok(answers) => answers.into_iter().collect::<Result<Vec<Value>, Refusal>>(),
+            Err(error) => return endpoint.learn(Err(error.to_string().into())),
+        };
+        let answers = match answers {
+            Ok(answers) => answers,
+            Err(refusal) => return endpoint.learn(Err(Arc::clone(&refusal.message))),
+        };
+        match (probe.read)(&answers, &probe.identity) {
+            Ok(Ok(heads)) => {
+                endpoint.bar(None);
+                endpoint.learn(Ok(heads));
+            }
+            Ok(Err(WrongChain(found))) => {
+                let why = format!("it answers for another chain: {found}");
+                tracing::error!(chain = %self.0.chain, endpoint = &*endpoint.name, why, "an endpoint cannot be used");
+                endpoint.bar(Some(why.into()));
+            }
+            Err(wrong) => endpoint.learn(Err(wrong.into())),
+        }
+    }
+
+    /// The newest head that is believed, unless all are too old.
+    pub(super) fn best(&self) -> Option<Head> {
+        let now = self.0.clock.instant();
+        let oldest = self.0.poll * 2 + self.0.slack;
+        let mut heads: Vec<Head> = self
+            .0
+            .endpoints
+            .iter()
+            .filter_map(|endpoint| {
+                let known = endpoint.known();
+                let (heads, at) = known.heads.filter(|_| known.barred.is_none())?;
+                (now.saturating_duration_since(at) <= oldest)
+                    .then(|| Head { heads, endpoint: Arc::clone(&endpoint.name) })
+            })
+            .collect();
+        heads.sort_by_key(|head| head.heads.latest.number);
+        // The middle one, or the higher of two: of two, one is more likely to be behind than to make blocks up.
+        let middle = heads.get(heads.len() / 2)?.heads.latest.number;
+        heads.retain(|head| head.heads.latest.number.saturating_sub(middle) <= self.0.max_lag);
+        heads.pop()
+    }
+
+    /// Whether an endpoint is too far behind what the chain is read at.
+    pub(super) fn lags(&self, endpoint: &Endpoint, head: &Head) -> bool {
+        let known = endpoint.known();
+        known.heads.is_some_and(|(heads, _)| heads.latest.number + self.0.max_lag < head.heads.latest.number)
+    }
+
+    /// The endpoints as operators see them, in the order of preference.
+    pub(in crate::chains) fn endpoints(&self) -> Vec<EndpointStatus> {
+        let best = self.best();
+        let status = |endpoint: &Arc<Endpoint>| {
+            let known = endpoint.known();
+            let head = known.heads.as_ref().map(|(heads, _)| heads.latest.number);
+            let lag = best.as_ref().zip(head).map(|(best, head)| best.heads.latest.number.saturating_sub(head));
+            let is_behind = lag.is_some_and(|lag| lag > self.0.max_lag);
+            EndpointStatus {
+                name: Arc::clone(&endpoint.name),
+                head,
+                lag,
+                usable: known.barred.is_none() && !is_behind,
+                trouble: known.barred.or(known.trouble.map(|(why, _)| why)),
+            }
+        };
+        self.0.endpoints.iter().map(status).collect()
+    }
+
+    /// Why no endpoint has a head, once all were asked since.
+    fn all_failed_since(&self, began: Instant) -> Option<Vec<(Arc<str>, Arc<str>)>> {
+        let reasons = self.0.endpoints.iter().map(|endpoint| {
+            let known = endpoint.known();
+            let since = known.trouble.filter(|(_, at)| *at >= began).map(|(why, _)| why);
+            Some((Arc::clone(&endpoint.name), known.barred.or(since)?))
+        });
+        reasons.collect()
+    }
+
+    /// Somebody asks for the chain.
+    fn touch(&self) {
+        let Use { last, again, .. } = &self.0.usage;
+        *last.lock() = Some(self.0.clock.instant());
+        again.notify_waiters();
+    }
+
+    /// Waits until somebody asks for the chain, or did so of late.
+    async fn used(&self) {
+        let Use { last, again, idle_after } = &self.0.usage;
+        loop {
+            let mut asked = pin!(again.notified());
+            // Before the look, so that no call falls between the two.
+            asked.as_mut().enable();
+            let now = self.0.clock.instant();
+            if last.lock().is_some_and(|last| now.saturating_duration_since(last) < *idle_after) {
+                return;
+            }
+            asked.await;
+        }
+    }
+}
+
+/// Reads of a chain that nobody asks for are not worth polling it.
+pub(super) struct Use {
+    last: Mutex<Option<Instant>>,
+    again: Notify,
+    idle_after: Duration,
+}
+
+impl Use {
+    pub(super) fn new(idle_after: Duration) -> Self {
+        Self { last: Mutex::default(), again: Notify::new(), idle_after }
+    }
+}

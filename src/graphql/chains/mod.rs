@@ -1,0 +1,6 @@
+//! Chains in the schema.
+
+mod query;
+mod types;
+
+pub(crate) use query::ChainsQuery;
