@@ -8,6 +8,7 @@ mod cluster;
 mod databases;
 mod ports;
 mod postgres;
+mod process;
 mod program;
 mod proxy;
 mod redis;
