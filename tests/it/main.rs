@@ -44,6 +44,7 @@ mod limits_script;
 mod limits_shared;
 mod market_cluster;
 mod market_faults;
+mod nodes_harness;
 mod postgres_harness;
 mod process;
 mod redis_channels;
