@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
 # Makes sure that the tools which the tests and benchmarks need, and cargo does not bring, are there.
 #
-#   scripts/install-test-tools.sh                      what `make test` needs: node, npm, a Chromium, Redis, PostgreSQL
+#   scripts/install-test-tools.sh                      what `make test` needs: node, npm, a Chromium, Redis, PostgreSQL,
+#                                                      Python; and the blockchain nodes of tests/nodes
 #   scripts/install-test-tools.sh wrk redis-server …   what `make bench` needs besides
 #
-# On Debian as root it installs what is missing. Anywhere else it changes nothing, says what to install and fails.
+# On Debian as root it installs what is missing. Anywhere else it says what to install and fails. The nodes come from npm
+# and PyPI, by exact versions and hashes, into folders of the repository that Git ignores.
 set -euo pipefail
 
 # Vite 8 refuses anything older.
 oldest_node=20.19.0
+root=$(cd "$(dirname "$0")/.." && pwd)
 
 main() {
     local wanted=("$@") packages=() tool
     if [ $# -eq 0 ]; then
-        wanted=(node npm chromium redis-server redis-cli postgres psql)
+        wanted=(node npm chromium redis-server redis-cli postgres psql python3-venv)
     fi
     for tool in "${wanted[@]}"; do
         has "$tool" || packages+=("$(package_of "$tool")")
@@ -23,6 +26,7 @@ main() {
     fi
     if [ $# -eq 0 ]; then
         require_node_version
+        install_nodes
     fi
 }
 
@@ -34,6 +38,8 @@ has() {
         ;;
     # Debian keeps the server's programs in a folder for each version.
     postgres | initdb) on_path "$1" || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null ;;
+    # Debian's Python comes without.
+    python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     *) on_path "$1" ;;
     esac
 }
@@ -94,6 +100,15 @@ require_node_version() {
         echo "node is $version, but the GraphiQL page builds with $oldest_node or newer" >&2
         exit 1
     fi
+}
+
+# The Python environment is where tests/it/harness/svm.rs looks: beside what cargo builds.
+install_nodes() {
+    local built=${CARGO_TARGET_DIR:-target}
+    cd "$root"
+    mkdir -p "$built"
+    scripts/npm-install.sh tests/nodes
+    scripts/pip-install.sh tests/nodes/svm/requirements.txt "$built/test-python"
 }
 
 main "$@"

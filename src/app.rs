@@ -118,17 +118,7 @@ impl App {
         };
         let prices = Prices::new(parts, &config.market);
 
-        let parts = ChainParts {
-            upstreams: upstreams.clone(),
-            outbound: outbound.clone(),
-            cache: (&config.cache).into(),
-            tags: tags.clone(),
-            clock: clock.clone(),
-            chance: chance.clone(),
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-        };
-        let chains = Chains::new(&config.chains, parts);
+        let chains = chains(config, (&upstreams, &outbound), &tags, &chance, &background);
 
         // Where it is asked.
         let (agent, audit, max_coins) = (kept.agent.clone(), kept.audit.clone(), config.graphql.max_coins);
@@ -320,6 +310,19 @@ async fn report_database(stores: Stores, vault: Vault, part: Part) {
             return;
         }
     }
+}
+
+fn chains(
+    config: &Config,
+    (upstreams, outbound): (&Upstreams, &Outbound),
+    tags: &Tags,
+    chance: &Chance,
+    background: &StoreParts,
+) -> Chains {
+    let StoreParts { clock, tasks, stop } = background.clone();
+    let (upstreams, outbound, cache) = (upstreams.clone(), outbound.clone(), (&config.cache).into());
+    let (tags, chance) = (tags.clone(), chance.clone());
+    Chains::new(&config.chains, ChainParts { upstreams, outbound, cache, tags, clock, chance, tasks, stop })
 }
 
 /// Tells `/ready` about Redis. The server is ready without it: every room has a way of its own to go on.

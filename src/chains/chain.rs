@@ -11,10 +11,10 @@ use super::{
     token::TokenKey,
 };
 use crate::{
-    cache::{Cache, CacheSettings, Loaded, Lookup, Tags},
+    cache::{Cache, CacheSettings, LoadLost, Loaded, Lookup, Tags},
     chains::Provenance,
     config::ChainsConfig,
-    model::{Chance, Clock, FieldError, Timestamp, Token},
+    model::{Chance, Clock, FieldError, Timestamp, Token, Units},
 };
 
 /// A balance at a block never changes; the block is soon not the newest any more, and nobody asks for it again.
@@ -82,11 +82,9 @@ pub struct EndpointStatus {
 
 impl Memory {
     pub(super) fn new(settings: &CacheSettings, tags: &Tags, clock: &Clock, chance: &Chance) -> Self {
-        let cache = |name| (name, settings.clone(), tags, clock.clone(), chance.clone());
-        let (balances, tokens) = (cache("balances"), cache("tokens"));
         Self {
-            balances: Cache::new(balances.0, balances.1, balances.2, balances.3, balances.4),
-            tokens: Cache::new(tokens.0, tokens.1, tokens.2, tokens.3, tokens.4),
+            balances: Cache::new("balances", *settings, tags, clock.clone(), chance.clone()),
+            tokens: Cache::new("tokens", *settings, tags, clock.clone(), chance.clone()),
         }
     }
 }
@@ -151,7 +149,7 @@ impl Chain {
         keys.into_iter()
             .map(|key| {
                 let key = key?;
-                match found.get(&key).cloned().unwrap_or(Err(crate::cache::LoadLost::Unanswered.into()))? {
+                match found.get(&key).cloned().unwrap_or(Err(LoadLost::Unanswered.into()))? {
                     Lookup::Found(hit) => Ok(hit.value),
                     Lookup::Missing => Err(ChainError::NoToken(key.wanted.token.unwrap_or_default())),
                 }
@@ -218,7 +216,7 @@ impl Chain {
     async fn balance(
         &self,
         key: &BalanceKey,
-        amount: crate::model::Units,
+        amount: Units,
         source: Source,
     ) -> Result<Loaded<Arc<Balance>>, ChainError> {
         let token = self.token(key.wanted.token.as_ref()).await?;

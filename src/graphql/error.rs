@@ -116,14 +116,13 @@ impl From<ChainError> for ApiError {
                 tracing::debug!(reasons, "no endpoint of a chain could answer");
                 Self::new(unavailable, "no endpoint of the chain could answer").retry_after(retry_after)
             }
-            ChainError::TimedOut => Self::new(ErrorCode::Timeout, message),
+            ChainError::TimedOut | ChainError::Lost(LoadLost::TimedOut) => Self::new(ErrorCode::Timeout, message),
             ChainError::TooFew { .. } => Self::new(unavailable, message).detail("reason", "NO_QUORUM"),
             ChainError::Disagreement { .. } => Self::new(unavailable, message).detail("reason", "DISAGREEMENT"),
             ChainError::Nonsense { endpoint, detail } => {
                 tracing::warn!(endpoint = &*endpoint, detail = &*detail, "an endpoint of a chain made no sense");
                 Self::new(unavailable, "an endpoint of the chain said what makes no sense")
             }
-            ChainError::Lost(LoadLost::TimedOut) => Self::new(ErrorCode::Timeout, message),
             ChainError::Lost(LoadLost::Saturated) => Self::new(unavailable, message),
             ChainError::Lost(_) => Self::internal(&error),
         }

@@ -26,7 +26,7 @@ mod tests {
             assert_eq!(canonical(text).as_deref(), Ok(GOOD), "{text}");
         }
         let mistyped = GOOD.replace("Fd6", "fd6");
-        let shape = Err("must begin with 0x and have 40 hexadecimal digits");
+        let shape: Result<(), &str> = Err("must begin with 0x and have 40 hexadecimal digits");
         for (text, expected) in [
             (mistyped.as_str(), Err("has a wrong checksum: a letter is mistyped")),
             ("", shape),
@@ -37,7 +37,7 @@ mod tests {
             ("vitalik.eth", shape),
             ("0X39fd6e51aad88f6f4ce6ab8827279cfffb922666", shape),
         ] {
-            assert_eq!(canonical(text).as_deref(), expected, "{text}");
+            assert_eq!(canonical(text).err(), expected.err(), "{text}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::hex::number;
-use crate::chains::rpc::{BlockRef, Call, HeadProbe, Heads, WrongChain};
+use crate::chains::rpc::{BlockRef, Call, HeadProbe, Heads, Probed};
 
 /// Asks for the chain's number, the newest block and the newest final one, in one request.
 pub(in crate::chains) fn probe(chain_number: u64) -> HeadProbe {
@@ -14,17 +14,17 @@ pub(in crate::chains) fn probe(chain_number: u64) -> HeadProbe {
     HeadProbe { calls, read, identity: chain_number.to_string() }
 }
 
-fn read(answers: &[Value], expected: &str) -> Result<Result<Heads, WrongChain>, String> {
+fn read(answers: &[Value], expected: &str) -> Result<Probed, String> {
     let [latest, finalized, chain] = answers else { return Err("three answers were expected".to_owned()) };
     let found = number(chain).ok_or("its chain number is no number")?.to_string();
     if found != expected {
-        return Ok(Err(WrongChain(found)));
+        return Ok(Probed::WrongChain(found));
     }
     let timestamp = number(&latest["timestamp"]).and_then(|seconds| i64::try_from(seconds).ok());
     let latest = block(latest).ok_or("its newest block has no number or hash")?;
     // A young chain has none yet: its first block is as good as final.
     let finalized = block(finalized).unwrap_or(BlockRef { number: 0, hash: None });
-    Ok(Ok(Heads { latest, finalized, timestamp }))
+    Ok(Probed::Heads(Heads { latest, finalized, timestamp }))
 }
 
 fn block(block: &Value) -> Option<BlockRef> {
@@ -36,16 +36,23 @@ fn block(block: &Value) -> Option<BlockRef> {
 mod tests {
     use super::*;
 
+    fn heads(answers: &[Value]) -> Heads {
+        match read(answers, "1") {
+            Ok(Probed::Heads(heads)) => heads,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn heads_are_read_and_another_chain_is_told() {
         let block =
             |number: &str| json!({"number": number, "hash": format!("0x{}", "a".repeat(64)), "timestamp": "0x10"});
-        let heads = read(&[block("0x20"), block("0x5"), json!("0x1")], "1").unwrap().ok().unwrap();
-        assert_eq!((heads.latest.number, heads.finalized.number, heads.timestamp), (32, 5, Some(16)));
-        let young = read(&[block("0x2"), Value::Null, json!("0x1")], "1").unwrap().ok().unwrap();
+        let old = heads(&[block("0x20"), block("0x5"), json!("0x1")]);
+        assert_eq!((old.latest.number, old.finalized.number, old.timestamp), (32, 5, Some(16)));
+        let young = heads(&[block("0x2"), Value::Null, json!("0x1")]);
         assert_eq!(young.finalized, BlockRef { number: 0, hash: None });
-        let WrongChain(found) = read(&[block("0x2"), Value::Null, json!("0x2105")], "1").unwrap().err().unwrap();
-        assert_eq!(found, "8453");
+        let other = read(&[block("0x2"), Value::Null, json!("0x2105")], "1");
+        assert_eq!(other, Ok(Probed::WrongChain("8453".to_owned())));
         for bad in [json!(null), json!({}), json!({"number": "0x1", "hash": "0x"}), json!({"number": 1, "hash": "a"})] {
             assert!(read(&[bad, Value::Null, json!("0x1")], "1").is_err());
         }

@@ -6,6 +6,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use metrics::gauge;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{
@@ -37,14 +38,20 @@ pub(in crate::chains) struct Heads {
 /// How a family asks for heads, and checks that an endpoint is of the right chain.
 pub(in crate::chains) struct HeadProbe {
     pub(in crate::chains) calls: Vec<Call>,
-    /// What came back says: the heads, or why the endpoint cannot be used at all.
-    pub(in crate::chains) read: fn(&[Value], &str) -> Result<Result<Heads, WrongChain>, String>,
+    /// What came back says, or why it makes no sense.
+    pub(in crate::chains) read: fn(&[Value], &str) -> Result<Probed, String>,
     /// The chain's number or its first block's hash, as `read` compares it.
     pub(in crate::chains) identity: String,
 }
 
-/// An endpoint answers for another chain.
-pub(in crate::chains) struct WrongChain(pub(in crate::chains) String);
+/// What an endpoint said of itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::chains) enum Probed {
+    /// How far it has come.
+    Heads(Heads),
+    /// It answers for another chain, of this identity.
+    WrongChain(String),
+}
 
 /// The heads that a chain is read at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,11 +103,13 @@ impl Rpc {
             Err(refusal) => return endpoint.learn(Err(Arc::clone(&refusal.message))),
         };
         match (probe.read)(&answers, &probe.identity) {
-            Ok(Ok(heads)) => {
+            Ok(Probed::Heads(heads)) => {
+                let (chain, name) = (self.0.chain.to_string(), endpoint.name.to_string());
+                gauge!("tidegate_chain_head", "chain" => chain, "endpoint" => name).set(gauged(heads.latest.number));
                 endpoint.bar(None);
                 endpoint.learn(Ok(heads));
             }
-            Ok(Err(WrongChain(found))) => {
+            Ok(Probed::WrongChain(found)) => {
                 let why = format!("it answers for another chain: {found}");
                 tracing::error!(chain = %self.0.chain, endpoint = &*endpoint.name, why, "an endpoint cannot be used");
                 endpoint.bar(Some(why.into()));
@@ -200,4 +209,9 @@ impl Use {
     pub(super) fn new(idle_after: Duration) -> Self {
         Self { last: Mutex::default(), again: Notify::new(), idle_after }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is read by people, and is exact up to 2^53")]
+fn gauged(number: u64) -> f64 {
+    number as f64
 }

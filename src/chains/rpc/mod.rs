@@ -27,7 +27,7 @@ use self::{
     heads::Use,
 };
 pub(in crate::chains) use self::{
-    heads::{BlockRef, Head, HeadProbe, Heads, WrongChain},
+    heads::{BlockRef, Head, HeadProbe, Heads, Probed},
     quorum::Agreement,
     refusal::{Refusal, Verdict},
     wire::Call,
@@ -171,12 +171,6 @@ impl Rpc {
     ) -> Vec<Result<(Answer, Agreement), RpcError>> {
         let batches: Vec<_> = calls.chunks(self.0.batch_size).map(|batch| self.poll_all(batch, judged)).collect();
         stream::iter(batches).buffered(BATCHES_AT_ONCE).collect::<Vec<_>>().await.concat()
-    }
-
-    /// Reads by one call.
-    pub(in crate::chains) async fn read_one(&self, method: &'static str, params: Value) -> Result<Answer, RpcError> {
-        let mut answers = self.read(&[Call { method, params }]).await;
-        answers.pop().unwrap_or(Err(RpcError::TimedOut))
     }
 
     /// Until when an endpoint may be silent before another one is asked beside it: what the fastest usually takes, as one

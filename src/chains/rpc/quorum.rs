@@ -58,7 +58,7 @@ impl Rpc {
                 break;
             }
         }
-        opinions.into_iter().map(|opinions| settle(opinions, asked, needed, &failures)).collect()
+        opinions.iter().map(|opinions| settle(opinions, asked, needed, &failures)).collect()
     }
 }
 
@@ -80,12 +80,12 @@ fn winner(opinions: &[Opinion], needed: usize) -> Option<&Opinion> {
 }
 
 fn settle(
-    opinions: Vec<Opinion>,
+    opinions: &[Opinion],
     asked: usize,
     needed: usize,
     failures: &Failures,
 ) -> Result<(Answer, Agreement), RpcError> {
-    match winner(&opinions, needed) {
+    match winner(opinions, needed) {
         Some((Ok(value), names)) => {
             let answer = Answer { value: value.clone(), endpoint: Arc::clone(&names[0]) };
             Ok((answer, Agreement { asked, agreed: names.len() }))

@@ -190,8 +190,8 @@ impl ChainBalance {
     }
 
     /// Who said so.
-    async fn provenance(&self) -> Provenance {
-        Provenance(self.0.provenance.clone())
+    async fn provenance(&self) -> ChainProvenance {
+        ChainProvenance(self.0.provenance.clone())
     }
 }
 
@@ -221,16 +221,16 @@ impl ChainHead {
     }
 
     /// Who said so.
-    async fn provenance(&self) -> Provenance {
-        Provenance(self.0.latest.clone())
+    async fn provenance(&self) -> ChainProvenance {
+        ChainProvenance(self.0.latest.clone())
     }
 }
 
-pub(crate) struct Provenance(chains::Provenance);
+pub(crate) struct ChainProvenance(chains::Provenance);
 
 /// Where a value of a chain comes from, and how far it can be relied on.
 #[Object]
-impl Provenance {
+impl ChainProvenance {
     /// The endpoint that said so, by its name in the configuration.
     async fn endpoint(&self) -> &str {
         &self.0.endpoint
@@ -257,8 +257,8 @@ impl Provenance {
     }
 
     /// How many endpoints were asked, and how many said so.
-    async fn agreement(&self) -> Agreement {
-        Agreement { asked: int(self.0.asked), agreed: int(self.0.agreed) }
+    async fn agreement(&self) -> ChainAgreement {
+        ChainAgreement { asked: int(self.0.asked), agreed: int(self.0.agreed) }
     }
 
     /// Whether it was made up by a stand-in.
@@ -269,7 +269,7 @@ impl Provenance {
 
 /// How many endpoints said the same.
 #[derive(SimpleObject)]
-pub(crate) struct Agreement {
+pub(crate) struct ChainAgreement {
     /// Endpoints that were asked.
     asked: i32,
     /// Endpoints that gave this value.

@@ -3,16 +3,20 @@
 //! Owns the way in: every test enters by the same port that users do. Only `boot.rs` knows how a server is put together.
 
 mod actor;
+mod anvil;
 mod boot;
 mod cluster;
 mod databases;
+mod node;
 mod ports;
 mod postgres;
+mod process;
 mod program;
 mod proxy;
 mod redis;
 mod small_disk;
 mod socket;
+mod svm;
 mod tls;
 mod totp_app;
 mod watchdog;
@@ -33,15 +37,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use actor::{Actor, Reply, send};
+pub(crate) use anvil::Anvil;
 use boot::Booted;
 pub(crate) use cluster::RedisCluster;
 pub(crate) use databases::{FreshDatabase, on_both};
+pub(crate) use node::Node;
 pub(crate) use postgres::PostgresServer;
 pub(crate) use program::{Program, Stranger, program};
 pub(crate) use proxy::Proxy;
 pub(crate) use redis::RedisServer;
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use socket::{Heard, Socket, subscribe};
+pub(crate) use svm::Svm;
 use tempfile::TempDir;
 pub(crate) use totp_app::TotpApp;
 pub(crate) use watchdog::{home, scratch};

@@ -5,29 +5,21 @@
 use std::{
     io,
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
 };
 
-use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use super::{PATIENCE, POLL, ports::free_port, tls, watchdog::scratch};
+use super::{PATIENCE, POLL, ports::free_port, process::Process, tls, watchdog::scratch};
 
 /// A running server, or one that was killed and can be started again on its port.
 pub(crate) struct RedisServer {
     settings: Builder,
     port: u16,
-    /// Where it runs: certificates, and what a cluster node knows of the others.
+    process: Process,
+    /// Where it runs: certificates, and what a cluster node knows of the others. Goes after the process.
     folder: TempDir,
-    process: Mutex<Process>,
-}
-
-/// What the operating system does with it.
-enum Process {
-    Running(Child),
-    Paused(Child),
-    Gone,
 }
 
 /// How a server is to be started.
@@ -66,13 +58,7 @@ impl RedisServer {
 
     /// `SIGKILL`: it is gone, and its port refuses connections, when this returns.
     pub(crate) fn kill(&self) {
-        match std::mem::replace(&mut *self.process.lock(), Process::Gone) {
-            Process::Running(mut child) | Process::Paused(mut child) => {
-                child.kill().expect("it is ours");
-                child.wait().expect("it was killed");
-            }
-            Process::Gone => {}
-        }
+        self.process.kill();
     }
 
     /// Ends it and starts it again on the same port. Memory is empty then; a cluster node knows its cluster again.
@@ -85,20 +71,12 @@ impl RedisServer {
 
     /// `SIGSTOP`: connections stay and new ones are accepted by the system, but nothing is ever answered.
     pub(crate) fn pause(&self) {
-        let mut process = self.process.lock();
-        if let Process::Running(child) = std::mem::replace(&mut *process, Process::Gone) {
-            signal(&child, "STOP");
-            *process = Process::Paused(child);
-        }
+        self.process.pause();
     }
 
     /// `SIGCONT`: answers what was asked meanwhile, and goes on.
     pub(crate) fn resume(&self) {
-        let mut process = self.process.lock();
-        if let Process::Paused(child) = std::mem::replace(&mut *process, Process::Gone) {
-            signal(&child, "CONT");
-            *process = Process::Running(child);
-        }
+        self.process.resume();
     }
 
     /// What `redis-cli` prints for a command, without the white space around it. Holds up everything else that runs on
@@ -113,7 +91,7 @@ impl RedisServer {
     }
 
     fn client(&self, command: &[&str]) -> Command {
-        assert!(!matches!(*self.process.lock(), Process::Paused(_)), "a paused server never answers");
+        assert!(!self.process.is_paused(), "a paused server never answers");
         let mut client = Command::new("redis-cli");
         client.args(["-p", &self.port.to_string()]);
         if let Some(password) = &self.settings.password {
@@ -143,13 +121,11 @@ impl RedisServer {
             server.args(["--port", &self.port.to_string()]);
         }
         server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = server.spawn().expect("scripts/install-test-tools.sh installs it");
         // Another process' server may have taken the port a moment ago, and answers.
-        let ours = format!("process_id:{}\r", child.id());
-        *self.process.lock() = Process::Running(child);
+        let ours = format!("process_id:{}\r", self.process.start(&mut server));
         let answers = async {
             loop {
-                if self.has_ended() {
+                if self.process.has_ended() {
                     return false;
                 }
                 // Whoever asks for a password first is up as well.
@@ -161,19 +137,6 @@ impl RedisServer {
             }
         };
         timeout(PATIENCE, answers).await.expect("a server answers or ends")
-    }
-
-    fn has_ended(&self) -> bool {
-        match &mut *self.process.lock() {
-            Process::Running(child) | Process::Paused(child) => child.try_wait().expect("it is ours").is_some(),
-            Process::Gone => true,
-        }
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
@@ -210,7 +173,7 @@ impl Builder {
                 settings: self.clone(),
                 port: free_port(),
                 folder: scratch(),
-                process: Mutex::new(Process::Gone),
+                process: Process::default(),
             };
             if self.tls {
                 tls::write_certificates(server.folder.path());
@@ -226,9 +189,4 @@ impl Builder {
 fn printed(output: io::Result<Output>) -> String {
     let output = output.expect("scripts/install-test-tools.sh installs redis-cli");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
-    assert!(status.expect("kill is there").success());
 }
