@@ -27,7 +27,6 @@ mod tests {
             "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
             "1111111111111111111111111111111",
             "111111111111111111111111111111111",
-            "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1",
             "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt10",
             "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1l",
             "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz",
