@@ -17,10 +17,13 @@ mod lease;
 mod panel;
 mod price;
 mod prices;
+#[cfg(test)]
+mod recorded;
 pub mod sources;
 #[cfg(test)]
 mod tests;
 mod updates;
+mod wire;
 
 pub use catalogue::{Catalogue, Coin, Listing};
 pub use cursor::{Cursor, InvalidCursor};
