@@ -17,7 +17,7 @@ use crate::{
     cache::{Tag, Tags},
     config::Secret,
     events::{Command, CommandKey},
-    market::Prices,
+    market::{Prices, Swaps},
     model::{Clock, Origin, Principal},
     resilience::Upstreams,
 };
@@ -27,6 +27,8 @@ use crate::{
 pub struct Services {
     /// Prices: look-ups and updates.
     pub prices: Prices,
+    /// What swaps would bring.
+    pub swaps: Swaps,
     /// What agents feel and remember.
     pub agent: Agent,
     /// Who did what.

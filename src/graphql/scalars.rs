@@ -29,6 +29,26 @@ impl ScalarType for Decimal {
     }
 }
 
+pub(crate) struct BigInt(pub(crate) model::Units);
+
+/// A whole number that is not negative, below 2^256, as a string of decimal digits: `"1000000000000000000"`. Amounts of
+/// tokens are in base units (wei, lamports).
+#[Scalar]
+impl ScalarType for BigInt {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let text = match &value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) if number.is_u64() => number.to_string(),
+            _ => return Err(InputValueError::expected_type(value)),
+        };
+        text.parse().map(Self).map_err(InputValueError::custom)
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
 pub(crate) struct DateTime(pub(crate) Timestamp);
 
 /// A point in time, RFC 3339 in UTC with milliseconds: `"2026-11-21T08:30:00.250Z"`.
@@ -62,6 +82,21 @@ mod tests {
         ] {
             let parsed = Decimal::parse(Value::from_json(given.clone()).unwrap()).ok();
             assert_eq!(parsed.map(|amount| amount.to_value()), expected.map(Value::from), "{given}");
+        }
+        let most = format!("{}", model::Units(ruint::aliases::U256::MAX));
+        for (given, expected) in [
+            (json!("1000000000000000000000"), Some("1000000000000000000000")),
+            (json!(most), Some(most.as_str())),
+            (json!(12), Some("12")),
+            (json!(-1), None),
+            (json!("-1"), None),
+            (json!(1.5), None),
+            (json!("1e18"), None),
+            (json!("0x10"), None),
+            (json!(format!("{most}0")), None),
+        ] {
+            let parsed = BigInt::parse(Value::from_json(given.clone()).unwrap()).ok();
+            assert_eq!(parsed.map(|number| number.to_value()), expected.map(Value::from), "{given}");
         }
         let time = DateTime::parse(Value::from("2026-11-21T09:30:00.25+01:00")).ok().unwrap();
         assert_eq!(time.to_value(), Value::from("2026-11-21T08:30:00.250Z"));
