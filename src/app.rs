@@ -13,12 +13,12 @@ use crate::{
     bus::Bus,
     cache::{Cache, CacheSettings, Tags},
     chains::{ChainParts, Chains},
-    config::{Config, DatabaseConfig},
+    config::{Config, DatabaseConfig, MarketConfig},
     events::{Events, Projector, Upcasters},
     graphql::{Gateway, GatewayError, Services},
     http::{self, Front, GraphiqlSettings, MetricsPage, Part, Readiness},
     limits::Limiter,
-    market::{Catalogue, Leadership, PriceParts, Prices, sources},
+    market::{Catalogue, Leadership, PriceParts, Prices, SwapParts, Swaps, Tokens, sources, venues, venues::Venue},
     model::{Chance, Clock},
     resilience::{Outbound, OutboundError, Upstreams},
     secrets::{KeyError, MasterKey},
@@ -117,13 +117,15 @@ impl App {
             stop: stop.clone(),
         };
         let prices = Prices::new(parts, &config.market);
+        let venues = venues::build(&config.market, &upstreams, &outbound, &clock);
+        let swaps = swaps(&config.market, venues, &prices, &background);
 
         let chains = chains(config, (&upstreams, &outbound), &tags, &chance, &background);
 
         // Where it is asked.
         let (agent, audit, max_coins) = (kept.agent.clone(), kept.audit.clone(), config.graphql.max_coins);
         let services =
-            Services { prices, chains, agent, audit, auth, upstreams, tags, clock: clock.clone(), max_coins };
+            Services { prices, swaps, chains, agent, audit, auth, upstreams, tags, clock: clock.clone(), max_coins };
         let gateway = Gateway::new(&config.graphql, &config.limits, services, limiter, answers_kept)?;
         let front = Front {
             gateway,
@@ -154,6 +156,13 @@ impl App {
         self.tasks.wait().await;
         self.stores.close().await;
     }
+}
+
+/// What swaps would bring, by what these venues say and these prices.
+fn swaps(config: &MarketConfig, venues: Vec<Venue>, prices: &Prices, background: &StoreParts) -> Swaps {
+    let StoreParts { clock, tasks, stop } = background.clone();
+    let parts = SwapParts { venues, tokens: Tokens::embedded(), prices: prices.clone(), clock, tasks, stop };
+    Swaps::new(parts, config)
 }
 
 /// What must not be lost, and what is made of it. Commands open it without a server around it.

@@ -1,11 +1,11 @@
-//! `[market]`: the price sources, how they are weighed, and the feed.
+//! `[market]`: the price sources, how they are weighed, and the feed; the venues that quote swaps.
 
 use confique::Config;
 use url::Url;
 
 use super::{Problem, Secret};
 
-/// Prices: sources, aggregation, feed.
+/// Prices: sources, aggregation, feed. Swaps: venues.
 #[derive(Debug, Clone, Config)]
 pub struct MarketConfig {
     /// How many sources must agree on a price. A coin that fewer sources list needs only those. From 1 to 16.
@@ -38,6 +38,12 @@ pub struct MarketConfig {
     /// The most distinct coins that the feed watches. From 1 to 100000.
     #[config(env = "TIDEGATE_MARKET_FEED_MAX_COINS", default = 1000)]
     pub feed_max_coins: usize,
+    /// How long to wait for the venues that quote a swap; who is later is left out. From 1 to 60000.
+    #[config(env = "TIDEGATE_MARKET_SWAP_DEADLINE_MS", default = 3000)]
+    pub swap_deadline_ms: u64,
+    /// How long a quote for a swap is good where its venue does not say. From 1 to 3600000.
+    #[config(env = "TIDEGATE_MARKET_QUOTE_LIFETIME_MS", default = 15000)]
+    pub quote_lifetime_ms: u64,
     /// The source `coingecko`.
     #[config(nested)]
     pub coingecko: CoinGeckoConfig,
@@ -47,6 +53,12 @@ pub struct MarketConfig {
     /// The source `defillama`.
     #[config(nested)]
     pub defillama: DefiLlamaConfig,
+    /// The venue `zero_ex`.
+    #[config(nested)]
+    pub zero_ex: ZeroExConfig,
+    /// The venue `jupiter`.
+    #[config(nested)]
+    pub jupiter: JupiterConfig,
 }
 
 /// CoinGecko: by coin id, keyless or with a demo or pro key.
@@ -115,6 +127,40 @@ pub struct DefiLlamaConfig {
     pub simulated: bool,
 }
 
+/// 0x: swaps on the EVM chains, with a key.
+#[derive(Debug, Clone, Config)]
+pub struct ZeroExConfig {
+    /// Whether this venue is asked; without a key it is not, unless it is simulated.
+    #[config(env = "TIDEGATE_MARKET_ZERO_EX_ENABLED", default = true)]
+    pub enabled: bool,
+    /// Where its API lives, without `/swap`.
+    #[config(env = "TIDEGATE_MARKET_ZERO_EX_BASE_URL", default = "https://api.0x.org")]
+    pub base_url: Url,
+    /// A key from 0x's dashboard, sent in the header `0x-api-key`.
+    #[config(env = "TIDEGATE_MARKET_ZERO_EX_API_KEY")]
+    pub api_key: Option<Secret>,
+    /// Whether its quotes are marked as simulated; the sandbox sets this for its stand-ins.
+    #[config(env = "TIDEGATE_MARKET_ZERO_EX_SIMULATED", default = false)]
+    pub simulated: bool,
+}
+
+/// Jupiter: swaps on Solana. Its public host may refuse calls without a key; a host of one's own needs none.
+#[derive(Debug, Clone, Config)]
+pub struct JupiterConfig {
+    /// Whether this venue is asked.
+    #[config(env = "TIDEGATE_MARKET_JUPITER_ENABLED", default = true)]
+    pub enabled: bool,
+    /// Where its API lives, without `/swap/v1`.
+    #[config(env = "TIDEGATE_MARKET_JUPITER_BASE_URL", default = "https://api.jup.ag")]
+    pub base_url: Url,
+    /// A key from Jupiter's portal, sent in the header `x-api-key`.
+    #[config(env = "TIDEGATE_MARKET_JUPITER_API_KEY")]
+    pub api_key: Option<Secret>,
+    /// Whether its quotes are marked as simulated; the sandbox sets this for its stand-ins.
+    #[config(env = "TIDEGATE_MARKET_JUPITER_SIMULATED", default = false)]
+    pub simulated: bool,
+}
+
 impl MarketConfig {
     /// The section as it is when nothing is set.
     #[must_use]
@@ -139,6 +185,8 @@ impl MarketConfig {
         within("market.round_timeout_ms", self.round_timeout_ms, (1, 60_000), "1 to 60000 ms");
         within("market.feed_interval_ms", self.feed_interval_ms, (100, 3_600_000), "100 to 3600000 ms");
         within("market.feed_max_coins", self.feed_max_coins as u64, (1, 100_000), "1 to 100000 coins");
+        within("market.swap_deadline_ms", self.swap_deadline_ms, (1, 60_000), "1 to 60000 ms");
+        within("market.quote_lifetime_ms", self.quote_lifetime_ms, (1, 3_600_000), "1 to 3600000 ms");
         within("market.coingecko.weight", self.coingecko.weight.into(), (1, 1_000), WEIGHT);
         within("market.coinbase.weight", self.coinbase.weight.into(), (1, 1_000), WEIGHT);
         within("market.defillama.weight", self.defillama.weight.into(), (1, 1_000), WEIGHT);
@@ -149,8 +197,15 @@ impl MarketConfig {
             ("market.coingecko.base_url", &self.coingecko.base_url),
             ("market.coinbase.base_url", &self.coinbase.base_url),
             ("market.defillama.base_url", &self.defillama.base_url),
+            ("market.zero_ex.base_url", &self.zero_ex.base_url),
+            ("market.jupiter.base_url", &self.jupiter.base_url),
         ] {
             problems.extend(base_url_problem(key, url));
+        }
+        for (key, secret) in
+            [("market.zero_ex.api_key", &self.zero_ex.api_key), ("market.jupiter.api_key", &self.jupiter.api_key)]
+        {
+            problems.extend(secret.as_ref().and_then(|secret| header_problem(key, secret)));
         }
         problems.extend(self.coingecko.key_problem());
         problems.extend(self.no_source_problem());
@@ -204,6 +259,13 @@ fn base_url_problem(key: &'static str, url: &Url) -> Option<Problem> {
     (!plain).then(|| Problem { key, value: url.host_str().unwrap_or_default().into(), expected })
 }
 
+/// A key that no header can carry would be left out of every call.
+fn header_problem(key: &'static str, secret: &Secret) -> Option<Problem> {
+    let text = secret.expose();
+    let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    (!fits).then(|| Problem { key, value: "[redacted]".into(), expected: "visible ASCII characters alone" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +287,10 @@ mod tests {
         assert_eq!(keys(|c| c.feed_interval_ms = 1), ["market.feed_interval_ms"]);
         assert_eq!(keys(|c| c.coinbase.weight = 0), ["market.coinbase.weight"]);
         assert_eq!(keys(|c| c.defillama.base_url = "file:///etc".parse().unwrap()), ["market.defillama.base_url"]);
+        assert_eq!(keys(|c| c.swap_deadline_ms = 0), ["market.swap_deadline_ms"]);
+        assert_eq!(keys(|c| c.quote_lifetime_ms = 0), ["market.quote_lifetime_ms"]);
+        assert_eq!(keys(|c| c.jupiter.base_url = "ftp://x".parse().unwrap()), ["market.jupiter.base_url"]);
+        assert_eq!(keys(|c| c.zero_ex.api_key = Some("two\nlines".into())), ["market.zero_ex.api_key"]);
         let disabled = |c: &mut MarketConfig| {
             (c.coingecko.enabled, c.coinbase.enabled, c.defillama.enabled) = (false, false, false);
         };

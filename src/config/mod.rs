@@ -40,7 +40,7 @@ pub use http::{HttpConfig, WebSocketConfig};
 pub use limits::{InvalidOutageOverride, InvalidOverride, LimitOverride, LimitsConfig, OnOutage, OutageOverride};
 pub use listing::{Setting, Source, declared};
 pub use load::{Loaded, Sources, load};
-pub use market::{CoinGeckoConfig, CoinbaseConfig, DefiLlamaConfig, MarketConfig};
+pub use market::{CoinGeckoConfig, CoinbaseConfig, DefiLlamaConfig, JupiterConfig, MarketConfig, ZeroExConfig};
 pub use probe::Kind;
 pub use problem::Problem;
 pub use reference::{as_markdown, as_text};
@@ -77,7 +77,7 @@ pub struct Config {
     /// How upstreams are called.
     #[config(nested)]
     pub resilience: ResilienceConfig,
-    /// Prices: sources, aggregation, feed.
+    /// Prices: sources, aggregation, feed. Swaps: venues.
     #[config(nested)]
     pub market: MarketConfig,
     /// Chains: who answers for them, and how they are asked.

@@ -18,7 +18,7 @@ use crate::{
     chains::Chains,
     config::Secret,
     events::{Command, CommandKey},
-    market::Prices,
+    market::{Prices, Swaps},
     model::{Clock, Origin, Principal},
     resilience::Upstreams,
 };
@@ -30,6 +30,8 @@ pub struct Services {
     pub prices: Prices,
     /// Chains: what is on them.
     pub chains: Chains,
+    /// What swaps would bring.
+    pub swaps: Swaps,
     /// What agents feel and remember.
     pub agent: Agent,
     /// Who did what.

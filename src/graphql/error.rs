@@ -16,7 +16,7 @@ use crate::{
     cache::LoadLost,
     chains::ChainError,
     events::EventsError,
-    market::PriceError,
+    market::{PriceError, SwapError, SwapFailure},
     model::FieldError,
     store::DatabaseError,
     vault::VaultError,
@@ -129,6 +129,25 @@ impl From<ChainError> for ApiError {
     }
 }
 
+impl From<SwapError> for ApiError {
+    fn from(error: SwapError) -> Self {
+        let message = error.to_string();
+        match error {
+            SwapError::Invalid(problems) => Self::bad_input(&problems),
+            SwapError::NoLiquidity => Self::new(ErrorCode::NotFound, message).detail("reason", "NO_LIQUIDITY"),
+            SwapError::Unavailable { retry_after, failures } => {
+                let told = |failure: &SwapFailure| {
+                    let provider = Value::from(&*failure.provider);
+                    let code = Value::from(failure.code.label().to_ascii_uppercase());
+                    Value::Object([(Name::new("provider"), provider), (Name::new("code"), code)].into_iter().collect())
+                };
+                let failures = Value::List(failures.iter().map(told).collect());
+                Self::new(ErrorCode::UpstreamUnavailable, message).retry_after(retry_after).detail("failures", failures)
+            }
+        }
+    }
+}
+
 /// How soon a database may be back.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -136,13 +155,11 @@ impl ApiError {
     /// Everything that is wrong with an input, each with the way to its field.
     pub(crate) fn bad_input(problems: &[FieldError]) -> Self {
         let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let texts = |texts: &[String]| Value::List(texts.iter().cloned().map(Value::from).collect());
         let field = |problem: &FieldError| {
-            let path = problem.path.iter().cloned().map(Value::from).collect();
-            Value::Object(
-                [(Name::new("field"), Value::List(path)), (Name::new("message"), Value::from(problem.message.clone()))]
-                    .into_iter()
-                    .collect(),
-            )
+            let told = [("field", texts(&problem.path)), ("message", Value::from(problem.message.clone()))];
+            let candidates = (!problem.candidates.is_empty()).then(|| ("candidates", texts(&problem.candidates)));
+            Value::Object(told.into_iter().chain(candidates).map(|(name, value)| (Name::new(name), value)).collect())
         };
         let fields = problems.iter().map(field).collect();
         Self::new(ErrorCode::BadUserInput, message).detail("fields", Value::List(fields))

@@ -31,6 +31,7 @@ mod plan;
 mod rows;
 mod scalars;
 mod schema;
+mod swaps;
 mod upstreams;
 
 pub use answers::{AnswerCache, AnswerKey, Kept, NotKept};

@@ -11,12 +11,13 @@ use super::{
     context::Services,
     market::{MarketQuery, MarketSubscription},
     plan::{StopAfterValidation, Validator},
+    swaps::SwapsQuery,
     upstreams::{UpstreamsMutation, UpstreamsQuery},
 };
 
 /// What can be asked for.
 #[derive(MergedObject, Default)]
-pub(crate) struct Query(AccessQuery, AgentQuery, AuditQuery, ChainsQuery, MarketQuery, UpstreamsQuery);
+pub(crate) struct Query(AccessQuery, AgentQuery, AuditQuery, ChainsQuery, MarketQuery, SwapsQuery, UpstreamsQuery);
 
 /// What can be changed.
 #[derive(MergedObject, Default)]

@@ -9,13 +9,21 @@ pub struct FieldError {
     pub path: Vec<String>,
     /// A sentence for people, which does not repeat the value.
     pub message: String,
+    /// What the caller may have meant instead, where something is known that could be; often empty.
+    pub candidates: Vec<String>,
 }
 
 impl FieldError {
     /// An error of the field at `path`.
     #[must_use]
     pub fn new(path: &[&str], message: impl Into<String>) -> Self {
-        Self { path: path.iter().map(ToString::to_string).collect(), message: message.into() }
+        Self { path: path.iter().map(ToString::to_string).collect(), message: message.into(), candidates: Vec::new() }
+    }
+
+    /// The same, with what may have been meant.
+    #[must_use]
+    pub fn candidates(self, candidates: Vec<String>) -> Self {
+        Self { candidates, ..self }
     }
 }
 

@@ -47,7 +47,7 @@ pub enum Fault {
     Hang,
     /// The connection breaks in the middle of the answer.
     Disconnect,
-    /// Every price is multiplied.
+    /// Every price, or what a swap brings, is multiplied.
     Lie {
         /// By this factor.
         factor: Decimal,
@@ -62,6 +62,8 @@ pub enum Fault {
         /// The coin.
         id: AssetId,
     },
+    /// A venue can fill no swap, and says so.
+    NoLiquidity,
 }
 
 /// The switch for a vendor's faults; clones share it.
@@ -125,14 +127,14 @@ impl Fault {
                 let broken = [Ok(half), Err(io::Error::from(io::ErrorKind::ConnectionReset))];
                 json(StatusCode::OK, Body::from_stream(stream::iter(broken)))
             }
-            Self::None | Self::Lie { .. } | Self::MissingCoin { .. } | Self::NullPrice { .. } => {
+            Self::None | Self::Lie { .. } | Self::MissingCoin { .. } | Self::NullPrice { .. } | Self::NoLiquidity => {
                 json(StatusCode::OK, right)
             }
         }
     }
 }
 
-fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body.into()).into_response()
 }
 

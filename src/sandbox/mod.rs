@@ -1,6 +1,6 @@
 //! Stand-ins for the upstreams: loopback servers that speak the vendors' documented formats over simulated prices.
 //!
-//! Everything here is make-believe and says so: sources that point here mark their quotes as simulated. Nothing of
+//! Everything here is make-believe and says so: sources and venues that point here mark their quotes as simulated. Nothing of
 //! this room may be reached by `serve`. The next vendor is a file here and a variant of [`Vendor`].
 //! `tests.rs` reads the stand-ins through the real sources.
 
@@ -8,11 +8,14 @@ mod coinbase;
 mod coingecko;
 mod control;
 mod defillama;
+mod exchange;
 mod faults;
+mod jupiter;
 #[cfg(test)]
 mod tests;
 mod vendor;
 mod walk;
+mod zero_ex;
 
 use std::{
     io,
@@ -39,26 +42,36 @@ pub enum Vendor {
     Coinbase,
     /// The source `defillama`.
     DefiLlama,
+    /// The venue `zero_ex`.
+    ZeroEx,
+    /// The venue `jupiter`.
+    Jupiter,
 }
 
 impl Vendor {
     /// Every vendor, in the order of their declaration.
-    pub const ALL: [Self; 3] = [Self::CoinGecko, Self::Coinbase, Self::DefiLlama];
+    pub const ALL: [Self; 5] = [Self::CoinGecko, Self::Coinbase, Self::DefiLlama, Self::ZeroEx, Self::Jupiter];
+    /// Those that say what coins are worth.
+    pub const SOURCES: [Self; 3] = [Self::CoinGecko, Self::Coinbase, Self::DefiLlama];
+    /// Those that say what swaps would bring.
+    pub const VENUES: [Self; 2] = [Self::ZeroEx, Self::Jupiter];
 
-    /// The vendor's first path segment on the stand-ins' port, which is also its source's name.
+    /// The vendor's first path segment on the stand-ins' port, which is also its source's or venue's name.
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
             Self::CoinGecko => "coingecko",
             Self::Coinbase => "coinbase",
             Self::DefiLlama => "defillama",
+            Self::ZeroEx => "zero_ex",
+            Self::Jupiter => "jupiter",
         }
     }
 }
 
 /// Running stand-ins for every vendor, on one loopback port; dropping this stops them.
 pub struct StandIns {
-    stands: [Stand; 3],
+    stands: [Stand; Vendor::ALL.len()],
     address: SocketAddr,
     _running: DropGuard,
 }
@@ -82,14 +95,18 @@ impl StandIns {
         Ok(Self { stands, address, _running: stop.drop_guard() })
     }
 
-    /// Points the sources at the stand-ins and marks them as simulated.
+    /// Points the sources and the venues at the stand-ins and marks them as simulated.
     pub fn apply(&self, config: &mut MarketConfig) {
         let (coingecko, coinbase, defillama) = (&mut config.coingecko, &mut config.coinbase, &mut config.defillama);
+        let (zero_ex, jupiter) = (&mut config.zero_ex, &mut config.jupiter);
         (coingecko.demo_key, coingecko.pro_key) = (None, None);
+        (zero_ex.api_key, jupiter.api_key) = (None, None);
         for (vendor, base_url, simulated) in [
             (Vendor::CoinGecko, &mut coingecko.base_url, &mut coingecko.simulated),
             (Vendor::Coinbase, &mut coinbase.base_url, &mut coinbase.simulated),
             (Vendor::DefiLlama, &mut defillama.base_url, &mut defillama.simulated),
+            (Vendor::ZeroEx, &mut zero_ex.base_url, &mut zero_ex.simulated),
+            (Vendor::Jupiter, &mut jupiter.base_url, &mut jupiter.simulated),
         ] {
             *base_url = self.base_url(vendor);
             *simulated = true;
@@ -124,7 +141,7 @@ impl StandIns {
         self.stand(vendor).calls()
     }
 
-    /// How many coins each call to the vendor asked for, oldest first, of the last 10,000 calls.
+    /// How many coins (or tokens) each call to the vendor asked for, oldest first, of the last 10,000 calls.
     #[must_use]
     pub fn coins_per_call(&self, vendor: Vendor) -> Vec<usize> {
         self.stand(vendor).coins_per_call()
@@ -135,10 +152,12 @@ impl StandIns {
     }
 }
 
-fn router(stands: &[Stand; 3]) -> Router {
-    let [gecko, base, llama] = stands.clone();
+fn router(stands: &[Stand; Vendor::ALL.len()]) -> Router {
+    let [gecko, base, llama, zero_ex, jupiter] = stands.clone();
     control::router(stands)
         .nest(&format!("/{}", Vendor::CoinGecko.path()), coingecko::router(gecko))
         .nest(&format!("/{}", Vendor::Coinbase.path()), coinbase::router(base))
         .nest(&format!("/{}", Vendor::DefiLlama.path()), defillama::router(llama))
+        .nest(&format!("/{}", Vendor::ZeroEx.path()), zero_ex::router(zero_ex))
+        .nest(&format!("/{}", Vendor::Jupiter.path()), jupiter::router(jupiter))
 }

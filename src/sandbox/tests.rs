@@ -114,7 +114,7 @@ async fn a_thousand_callers_for_cold_coins_make_one_call_per_vendor_and_batch() 
     for answer in join_all((0..1_000).map(|_| sandbox.prices.many(&coins))).await {
         assert!(answer.values().all(Result::is_ok));
     }
-    for vendor in Vendor::ALL {
+    for vendor in Vendor::SOURCES {
         assert_eq!((sandbox.stand_ins.calls(vendor), sandbox.stand_ins.coins_per_call(vendor)), (1, vec![4]));
     }
 }
@@ -134,7 +134,7 @@ async fn every_fault_is_told_and_the_price_stays_right() {
         (Fault::MissingCoin { id: bitcoin() }, RejectReason::Missing),
         (Fault::NullPrice { id: bitcoin() }, RejectReason::NullPrice),
     ] {
-        for vendor in Vendor::ALL {
+        for vendor in Vendor::SOURCES {
             let sandbox = open(|_| {}).await;
             sandbox.stand_ins.faults(vendor).set(fault.clone());
             let price = sandbox.price("bitcoin").await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
@@ -154,7 +154,7 @@ async fn one_dead_one_hanging_one_lying_prices_stay_right_and_fast_and_breakers_
     let good = sandbox.price("bitcoin").await.unwrap();
     assert!(!good.stale);
     let faults = [Fault::Disconnect, Fault::Hang, Fault::Lie { factor: Decimal::TEN }];
-    for (vendor, fault) in Vendor::ALL.into_iter().zip(faults) {
+    for (vendor, fault) in Vendor::SOURCES.into_iter().zip(faults) {
         sandbox.stand_ins.faults(vendor).set(fault);
     }
     let clock = Clock::system();
@@ -179,12 +179,12 @@ async fn one_dead_one_hanging_one_lying_prices_stay_right_and_fast_and_breakers_
     assert_eq!((told.amount, told.stale), (good.amount, true));
     assert_eq!(reasons(&told)["defillama"], Some(RejectReason::Disagrees));
 
-    for vendor in Vendor::ALL {
+    for vendor in Vendor::SOURCES {
         sandbox.stand_ins.faults(vendor).set(Fault::None);
     }
     let healed = sandbox.until("bitcoin", |price| !price.stale && price.quorum.used == 3).await;
     assert!(healed.as_of > good.as_of);
-    for vendor in Vendor::ALL {
+    for vendor in Vendor::SOURCES {
         assert_eq!(sandbox.state(vendor), BreakerState::Closed);
     }
 }

@@ -7,11 +7,12 @@ use parking_lot::Mutex;
 
 use super::{
     Fault, Faults, Vendor,
+    exchange::Swap,
     walk::{Quote, Walks},
 };
 use crate::{
     market::Catalogue,
-    model::{AssetId, Clock, Decimal},
+    model::{AssetId, Clock, Decimal, Units},
 };
 
 /// The most calls that are remembered.
@@ -52,6 +53,26 @@ impl Stand {
         let fault = self.faults.current();
         let answer = write(&self.listed(asked, &fault));
         fault.apply(answer).await
+    }
+
+    /// Answers one call for a swap; `write` turns what comes out into the vendor's answer, and `none` says, in the vendor's
+    /// words, that nothing does.
+    pub(super) async fn answer_swap(
+        &self,
+        swap: Option<&Swap>,
+        none: impl FnOnce() -> Response,
+        write: impl FnOnce(Units) -> String,
+    ) -> Response {
+        self.remember(2);
+        let fault = self.faults.current();
+        let out = swap.filter(|_| fault != Fault::NoLiquidity).and_then(|swap| {
+            let mut walks = self.walks.lock();
+            swap.brings(|coin| walks.middle(coin), &fault)
+        });
+        match out {
+            Some(out) => fault.apply(write(out)).await,
+            None => none(),
+        }
     }
 
     fn listed(&self, asked: &[AssetId], fault: &Fault) -> Vec<Listed> {

@@ -46,14 +46,24 @@ impl Walks {
 
     /// What the vendor with this number says about the coin now.
     pub(super) fn quote(&mut self, coin: &AssetId, vendor: usize) -> Quote {
+        let walk = self.walk(coin);
+        let moved = (walk.amount - walk.origin) / walk.origin * Decimal::ONE_HUNDRED;
+        let amount = digits(walk.amount + walk.amount * walk.skews[vendor]);
+        Quote { amount, change24h: moved.round_dp(4).normalize() }
+    }
+
+    /// What the coin is worth now, in the middle of what the vendors say.
+    pub(super) fn middle(&mut self, coin: &AssetId) -> Decimal {
+        self.walk(coin).amount
+    }
+
+    fn walk(&mut self, coin: &AssetId) -> &Walk {
         let elapsed = (self.clock.now() - self.began).to_std().unwrap_or_default();
         let tick = u64::try_from(elapsed.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX);
         let seed = self.seed;
         let walk = self.coins.entry(coin.clone()).or_insert_with(|| Walk::new(coin, seed));
         walk.advance(tick);
-        let moved = (walk.amount - walk.origin) / walk.origin * Decimal::ONE_HUNDRED;
-        let amount = digits(walk.amount + walk.amount * walk.skews[vendor]);
-        Quote { amount, change24h: moved.round_dp(4).normalize() }
+        walk
     }
 }
 
@@ -62,7 +72,7 @@ impl Walk {
         let own = coin.as_str().bytes().fold(seed, |hash, byte| hash.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte));
         let mut chance = fastrand::Rng::with_seed(own);
         let origin = match coin.as_str() {
-            "bitcoin" => Decimal::from(97_500),
+            "bitcoin" | "wrapped-bitcoin" => Decimal::from(97_500),
             "ethereum" => Decimal::from(3_420),
             "solana" => Decimal::from(182),
             "ripple" => Decimal::new(214, 2),

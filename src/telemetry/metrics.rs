@@ -136,6 +136,8 @@ pub const METRICS: &[Metric] = &[
     gauge("tidegate_feed_leader", &[], "1 on the node that feeds for all."),
     gauge("tidegate_feed_isolated", &[], "1 on a node that feeds only itself, because Redis is out of reach."),
     counter("tidegate_feed_turns_total", &["outcome"], "Turns at the lease of the feed: led, followed, failed."),
+    counter("tidegate_swap_quotes_total", &["venue", "outcome"], "Venues asked for a quote, by what came of it."),
+    counter("tidegate_swap_rounds_total", &["outcome"], "Swaps asked for, by how many of the venues had a quote."),
     counter("tidegate_graphql_operations_total", &["kind", "answer"], "Operations answered: executed, or kept."),
     histogram("tidegate_graphql_operation_seconds", &["kind"], "Time of an operation after its admission."),
     counter("tidegate_graphql_refusals_total", &["code"], "Requests refused before execution, by code."),

@@ -106,11 +106,11 @@ async fn sources_that_fail_make_a_stale_tick_and_not_silence() {
     let document = "subscription { priceUpdates(coins: [\"bitcoin\"]) { coin price { amount stale } } }";
     socket.send(subscribe("1", document)).await;
     price(&socket.message().await);
-    for vendor in Vendor::ALL {
+    for vendor in Vendor::SOURCES {
         app.stand_ins.faults(vendor).set(Fault::ServerError { status: 503 });
     }
     while price(&socket.message().await)["price"]["stale"] != true {}
-    for vendor in Vendor::ALL {
+    for vendor in Vendor::SOURCES {
         app.stand_ins.faults(vendor).set(Fault::None);
     }
 }

@@ -56,6 +56,7 @@ mod redis_link;
 mod schema;
 mod secrets_in_logs;
 mod sse_streams;
+mod swaps;
 mod ws_faults;
 mod ws_protocol;
 mod ws_shutdown;

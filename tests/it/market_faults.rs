@@ -89,7 +89,7 @@ async fn one_dead_one_hanging_and_one_lying_source_do_not_move_the_price() {
     assert_eq!(said["\"defillama\""], "\"DISAGREES\"", "{said:?}");
     until(&app, &[("coingecko", "OPEN"), ("coinbase", "OPEN")]).await;
 
-    for vendor in Vendor::ALL {
+    for vendor in Vendor::SOURCES {
         app.stand_ins.faults(vendor).set(Fault::None);
     }
     until(&app, &[("coingecko", "CLOSED"), ("coinbase", "CLOSED"), ("defillama", "CLOSED")]).await;

@@ -29,6 +29,7 @@ fn what_users_were_promised_stands_in_the_schema() {
          on FIELD_DEFINITION | OBJECT | INTERFACE | UNION",
         "cryptoPrices(coins: [String!]!): [Price!]! @rateLimit(limit: 100, duration: 60)",
         "price(coin: String!): Price",
+        "defiSwapQuote(input: SwapInput!): SwapQuote! @auth(requires: USER)",
         // Promised without `after`, which came later and may be left out.
         "priceUpdates(after: String, coins: [String!]!): PriceUpdate! @auth(requires: USER)",
     ] {

@@ -37,7 +37,8 @@ impl AccessUserError {
 
     /// All that validation found.
     pub(super) fn all(problems: Vec<FieldError>) -> Vec<Self> {
-        let told = |FieldError { path, message }| Self { code: AccessErrorCode::BadUserInput, field: path, message };
+        let told =
+            |FieldError { path, message, .. }| Self { code: AccessErrorCode::BadUserInput, field: path, message };
         problems.into_iter().map(told).collect()
     }
 }

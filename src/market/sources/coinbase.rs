@@ -11,13 +11,13 @@ use http::HeaderMap;
 use serde::Deserialize;
 use url::Url;
 
-use super::{
-    Observation, PriceSource,
-    wire::{Line, address},
-};
+use super::{Observation, PriceSource};
 use crate::{
     config::CoinbaseConfig,
-    market::Coin,
+    market::{
+        Coin,
+        wire::{Line, address},
+    },
     model::{AssetId, Decimal, Timestamp, parse_decimal},
     resilience::{CallError, Reply},
 };

@@ -10,13 +10,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use url::Url;
 
-use super::{
-    Observation, PriceSource,
-    wire::{Line, Raw, address, number, timestamp},
-};
+use super::{Observation, PriceSource};
 use crate::{
     config::CoinGeckoConfig,
-    market::Coin,
+    market::{
+        Coin,
+        wire::{Line, Raw, address, number, timestamp},
+    },
     model::{AssetId, Decimal, Timestamp},
     resilience::{CallError, Reply},
 };

@@ -2,19 +2,17 @@
 //!
 //! The replies are in `tests/fixtures/<source>/`. A new source adds its name to [`SOURCES`] and its expected quotes.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use chrono::SubsecRound;
-use parking_lot::Mutex;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
 
 use super::{Observation, PriceSource, build};
 use crate::{
     config::{MarketConfig, ResilienceConfig, Secret},
-    market::{Catalogue, Coin},
+    market::{
+        Catalogue, Coin,
+        recorded::{Heads, asked_at, callers, fixture, http, vendor},
+    },
     model::{AssetId, Chance, Clock, Decimal, Timestamp, parse_decimal},
     resilience::{CallError, Outbound, Upstreams},
 };
@@ -24,20 +22,7 @@ const SOURCES: [&str; 3] = ["coingecko", "coinbase", "defillama"];
 /// One vendor that gives the same answer to every request, and remembers the requests' heads.
 struct Responder {
     source: Arc<dyn PriceSource>,
-    heads: Arc<Mutex<Vec<String>>>,
-}
-
-fn fixture(source: &str, name: &str) -> Vec<u8> {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", source, name].iter().collect();
-    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn http(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), body].concat()
+    heads: Heads,
 }
 
 async fn responder(source: &str, answer: Vec<u8>) -> Responder {
@@ -45,42 +30,16 @@ async fn responder(source: &str, answer: Vec<u8>) -> Responder {
 }
 
 async fn configured(source: &str, answer: Vec<u8>, change: impl FnOnce(&mut MarketConfig)) -> Responder {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base: url::Url = format!("http://{}/root/", listener.local_addr().unwrap()).parse().unwrap();
-    let heads = Arc::default();
-    tokio::spawn(serve(listener, answer, Arc::clone(&heads)));
+    let (base, heads) = vendor(answer).await;
     let mut config = MarketConfig::defaults();
     config.coingecko.base_url = base.clone();
     config.coinbase.base_url = base.clone();
     config.defillama.base_url = base;
     change(&mut config);
-    let mut resilience = ResilienceConfig::defaults();
-    resilience.outbound.allow_private_addresses = true;
-    resilience.retry.max_tries = 1;
-    let clock = Clock::stepped_from(asked_at());
-    let upstreams = Upstreams::new(clock.clone(), Chance::seeded(1), &resilience);
-    let outbound = Outbound::new(&resilience.outbound, clock.clone()).unwrap();
+    let (upstreams, outbound, clock) = callers();
     let built = build(&config, &upstreams, &outbound, &clock);
     let found = built.into_iter().find(|built| built.adapter.name() == source).unwrap();
     Responder { source: found.adapter, heads }
-}
-
-async fn serve(listener: TcpListener, answer: Vec<u8>, heads: Arc<Mutex<Vec<String>>>) {
-    while let Ok((mut stream, _)) = listener.accept().await {
-        let head = read_head(&mut stream).await;
-        heads.lock().push(head);
-        let _ = stream.write_all(&answer).await;
-    }
-}
-
-async fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap_or(0) > 0 {}
-    String::from_utf8(head).unwrap()
-}
-
-fn asked_at() -> Timestamp {
-    Timestamp::from_timestamp(1_711_356_400, 0).unwrap()
 }
 
 fn coins() -> Vec<Coin> {

@@ -10,13 +10,13 @@ use http::HeaderMap;
 use serde::Deserialize;
 use url::Url;
 
-use super::{
-    Observation, PriceSource,
-    wire::{Line, Raw, address, number, timestamp},
-};
+use super::{Observation, PriceSource};
 use crate::{
     config::DefiLlamaConfig,
-    market::Coin,
+    market::{
+        Coin,
+        wire::{Line, Raw, address, number, timestamp},
+    },
     model::{AssetId, Decimal, Timestamp},
     resilience::{CallError, Reply},
 };

@@ -9,14 +9,13 @@ mod coingecko;
 #[cfg(test)]
 mod contract;
 mod defillama;
-mod wire;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-use self::{coinbase::Coinbase, coingecko::CoinGecko, defillama::DefiLlama, wire::Line};
-use super::Coin;
+use self::{coinbase::Coinbase, coingecko::CoinGecko, defillama::DefiLlama};
+use super::{Coin, wire::Line};
 use crate::{
     config::MarketConfig,
     model::{AssetId, Clock, Decimal, Timestamp},

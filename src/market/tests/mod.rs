@@ -2,6 +2,7 @@
 
 mod feed;
 mod lookups;
+mod swaps;
 mod updates;
 
 use std::{
@@ -115,6 +116,7 @@ struct Market {
     cache: super::PriceCache,
     tags: Tags,
     bus: Bus,
+    clock: Clock,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -157,11 +159,11 @@ impl Market {
             tags: tags.clone(),
             bus: bus.clone(),
             leadership: Leadership::Alone,
-            clock,
+            clock: clock.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
-        Self { prices: Prices::new(parts, &config), sources, cache, tags, bus, stop, tasks }
+        Self { prices: Prices::new(parts, &config), sources, cache, tags, bus, clock, stop, tasks }
     }
 
     /// Every source quotes this.

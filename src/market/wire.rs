@@ -1,4 +1,4 @@
-//! How a source is reached, and how numbers are read off the wire without a float.
+//! How a vendor is reached, and how numbers are read off the wire without a float. Sources and venues share it.
 
 use http::HeaderMap;
 use serde_json::value::RawValue;
@@ -9,7 +9,7 @@ use crate::{
     resilience::{CallError, CallKind, CallPolicy, Outbound, Reply},
 };
 
-/// The way to one source: its policy, the client, and the time.
+/// The way to one vendor: its policy, the client, and the time.
 pub(super) struct Line {
     pub(super) policy: CallPolicy,
     pub(super) outbound: Outbound,
@@ -17,7 +17,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Fetches and reads an address under the source's policy.
+    /// Fetches and reads an address under the vendor's policy.
     ///
     /// The answer is read inside the try, so that garbage counts against the breaker.
     pub(super) async fn fetch<T>(
