@@ -12,13 +12,13 @@ use crate::{
     auth::{AuthParts, AuthState, Authenticator},
     bus::Bus,
     cache::{Cache, CacheSettings, Tags},
-    chains::{ChainParts, Chains},
-    config::{Config, DatabaseConfig, MarketConfig},
+    chains::{ChainParts, Chains, Sends},
+    config::{Config, DatabaseConfig},
     events::{Events, Projector, Upcasters},
     graphql::{Gateway, GatewayError, Services},
     http::{self, Front, GraphiqlSettings, MetricsPage, Part, Readiness},
     limits::Limiter,
-    market::{Catalogue, Leadership, PriceParts, Prices, SwapParts, Swaps, Tokens, sources, venues, venues::Venue},
+    market::{Catalogue, Leadership, PriceParts, Prices, SwapParts, Swaps, Tokens, sources, venues},
     model::{Chance, Clock},
     resilience::{Outbound, OutboundError, Upstreams},
     secrets::{KeyError, MasterKey},
@@ -95,8 +95,7 @@ impl App {
         // What nodes share, or what this one keeps to itself.
         let Shared { tags, bus, limiter, leadership } = Shared::open(config, &background, &chance, &readiness)?;
 
-        // What is remembered.
-        let prices_kept = Cache::new("prices", (&config.cache).into(), &tags, clock.clone(), chance.clone());
+        // Which answers are remembered.
         let answers = CacheSettings::exact(config.graphql.response_cache_bytes);
         let answers_kept = Cache::new("answers", answers, &tags, clock.clone(), chance.clone());
 
@@ -105,27 +104,27 @@ impl App {
         let authenticator = Authenticator::with_state(&config.auth, clock.clone(), &upstreams, outbound.clone(), &auth);
 
         // What there is to ask for.
-        let parts = PriceParts {
-            sources: sources::build(&config.market, &upstreams, &outbound, &clock),
-            catalogue: Catalogue::embedded(),
-            cache: prices_kept,
-            tags: tags.clone(),
-            bus,
-            leadership,
-            clock: clock.clone(),
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-        };
-        let prices = Prices::new(parts, &config.market);
-        let venues = venues::build(&config.market, &upstreams, &outbound, &clock);
-        let swaps = swaps(&config.market, venues, &prices, &background);
-
-        let chains = chains(config, (&upstreams, &outbound), &tags, &chance, &background);
+        let reach =
+            Reach { config, upstreams: &upstreams, outbound: &outbound, tags: &tags, chance: &chance, background };
+        let (prices, chains) = (reach.prices(bus, leadership), reach.chains());
+        let swaps = reach.swaps(&prices);
+        let sends = Sends::new(chains.clone(), kept.events.clone(), kept.audit.clone());
 
         // Where it is asked.
         let (agent, audit, max_coins) = (kept.agent.clone(), kept.audit.clone(), config.graphql.max_coins);
-        let services =
-            Services { prices, swaps, chains, agent, audit, auth, upstreams, tags, clock: clock.clone(), max_coins };
+        let services = Services {
+            prices,
+            swaps,
+            chains,
+            sends,
+            agent,
+            audit,
+            auth,
+            upstreams,
+            tags,
+            clock: clock.clone(),
+            max_coins,
+        };
         let gateway = Gateway::new(&config.graphql, &config.limits, services, limiter, answers_kept)?;
         let front = Front {
             gateway,
@@ -158,11 +157,55 @@ impl App {
     }
 }
 
-/// What swaps would bring, by what these venues say and these prices.
-fn swaps(config: &MarketConfig, venues: Vec<Venue>, prices: &Prices, background: &StoreParts) -> Swaps {
-    let StoreParts { clock, tasks, stop } = background.clone();
-    let parts = SwapParts { venues, tokens: Tokens::embedded(), prices: prices.clone(), clock, tasks, stop };
-    Swaps::new(parts, config)
+/// What rooms are made of that ask others.
+struct Reach<'a> {
+    config: &'a Config,
+    upstreams: &'a Upstreams,
+    outbound: &'a Outbound,
+    tags: &'a Tags,
+    chance: &'a Chance,
+    background: StoreParts,
+}
+
+impl Reach<'_> {
+    fn prices(&self, bus: Bus, leadership: Leadership) -> Prices {
+        let (config, StoreParts { clock, tasks, stop }) = (self.config, self.background.clone());
+        let (tags, chance) = (self.tags.clone(), self.chance.clone());
+        let parts = PriceParts {
+            sources: sources::build(&config.market, self.upstreams, self.outbound, &clock),
+            catalogue: Catalogue::embedded(),
+            cache: Cache::new("prices", (&config.cache).into(), &tags, clock.clone(), chance),
+            tags,
+            bus,
+            leadership,
+            clock,
+            tasks,
+            stop,
+        };
+        Prices::new(parts, &config.market)
+    }
+
+    fn swaps(&self, prices: &Prices) -> Swaps {
+        let (config, StoreParts { clock, tasks, stop }) = (&self.config.market, self.background.clone());
+        let venues = venues::build(config, self.upstreams, self.outbound, &clock);
+        let parts = SwapParts { venues, tokens: Tokens::embedded(), prices: prices.clone(), clock, tasks, stop };
+        Swaps::new(parts, config)
+    }
+
+    fn chains(&self) -> Chains {
+        let StoreParts { clock, tasks, stop } = self.background.clone();
+        let parts = ChainParts {
+            upstreams: self.upstreams.clone(),
+            outbound: self.outbound.clone(),
+            cache: (&self.config.cache).into(),
+            tags: self.tags.clone(),
+            clock,
+            chance: self.chance.clone(),
+            tasks,
+            stop,
+        };
+        Chains::new(&self.config.chains, parts)
+    }
 }
 
 /// What must not be lost, and what is made of it. Commands open it without a server around it.
@@ -319,19 +362,6 @@ async fn report_database(stores: Stores, vault: Vault, part: Part) {
             return;
         }
     }
-}
-
-fn chains(
-    config: &Config,
-    (upstreams, outbound): (&Upstreams, &Outbound),
-    tags: &Tags,
-    chance: &Chance,
-    background: &StoreParts,
-) -> Chains {
-    let StoreParts { clock, tasks, stop } = background.clone();
-    let (upstreams, outbound, cache) = (upstreams.clone(), outbound.clone(), (&config.cache).into());
-    let (tags, chance) = (tags.clone(), chance.clone());
-    Chains::new(&config.chains, ChainParts { upstreams, outbound, cache, tags, clock, chance, tasks, stop })
 }
 
 /// Tells `/ready` about Redis. The server is ready without it: every room has a way of its own to go on.

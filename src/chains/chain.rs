@@ -7,7 +7,8 @@ use super::{
     balance::{BalanceKey, Wanted},
     family::{Reading, TokenFacts},
     provenance::Source,
-    rpc::{Agreement, BlockRef, Head, Rpc, RpcParts},
+    rpc::{Agreement, BlockRef, Head, Refusal, Rpc, RpcParts},
+    signed::{Objection, Signed},
     token::TokenKey,
 };
 use crate::{
@@ -168,6 +169,27 @@ impl Chain {
             Lookup::Found(hit) => Ok(hit.value),
             Lookup::Missing => Err(ChainError::NoToken(Arc::clone(address))),
         }
+    }
+
+    /// Reads a transaction that was signed for this chain, or says what is wrong with it.
+    pub(super) fn signed(&self, text: &str) -> Result<Signed, String> {
+        ChainFamily::signed(&self.network.identity, text)
+    }
+
+    /// What a node's no to a transaction means.
+    pub(super) fn objection(&self, refusal: &Refusal) -> Objection {
+        self.family.objection(refusal)
+    }
+
+    /// Whether any endpoint that keeps up knows a transaction.
+    pub(super) async fn knows(&self, id: &str) -> Result<bool, ChainError> {
+        let (call, place) = self.family.known(id);
+        Ok(self.rpc.any(&call, |value| value.pointer(place).is_some_and(|found| !found.is_null())).await?)
+    }
+
+    /// The way to its nodes.
+    pub(super) fn rpc(&self) -> &Rpc {
+        &self.rpc
     }
 
     fn key(&self, query: &BalanceQuery, head: &Head) -> Result<BalanceKey, ChainError> {

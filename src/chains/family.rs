@@ -2,9 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{ChainError, Consistency, balance::Wanted, evm, provenance::Source, solana};
+use super::{
+    ChainError, Consistency,
+    balance::Wanted,
+    evm,
+    provenance::Source,
+    signed::{Objection, Signed},
+    solana,
+};
 use crate::{
-    chains::rpc::{Agreement, Answer, BlockRef, Call, HeadProbe, Rpc},
+    chains::rpc::{Agreement, Answer, BlockRef, Call, HeadProbe, Refusal, Rpc},
     config::NetworkIdentity,
     model::Units,
 };
@@ -98,6 +105,30 @@ impl ChainFamily {
         match self {
             Self::Evm => evm::balance::read(reading, wanted).await,
             Self::Solana => solana::balance::read(reading, wanted).await,
+        }
+    }
+
+    /// Reads a transaction that was signed for the chain, or says what is wrong with it.
+    pub(super) fn signed(identity: &NetworkIdentity, text: &str) -> Result<Signed, String> {
+        match identity {
+            NetworkIdentity::Evm { number, .. } => evm::send::read(text, *number),
+            NetworkIdentity::Solana { .. } => solana::send::read(text),
+        }
+    }
+
+    /// What a node's no to a transaction means.
+    pub(super) fn objection(self, refusal: &Refusal) -> Objection {
+        match self {
+            Self::Evm => evm::send::objection(refusal),
+            Self::Solana => solana::send::objection(refusal),
+        }
+    }
+
+    /// How to ask whether a node knows a transaction, and the part of the answer that is null where it does not.
+    pub(super) fn known(self, id: &str) -> (Call, &'static str) {
+        match self {
+            Self::Evm => (evm::send::known(id), ""),
+            Self::Solana => (solana::send::known(id), "/value/0"),
         }
     }
 

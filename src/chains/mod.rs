@@ -14,6 +14,9 @@ mod network;
 mod provenance;
 mod registry;
 mod rpc;
+mod sends;
+mod sent;
+mod signed;
 mod solana;
 mod token;
 
@@ -24,3 +27,5 @@ pub use family::ChainFamily;
 pub use network::Network;
 pub use provenance::{Consistency, Finality, Provenance};
 pub use registry::{ChainParts, Chains};
+pub use sends::{SendError, SendRequest, Sends, SentTransaction};
+pub use signed::SendRefusal;

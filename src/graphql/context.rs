@@ -15,7 +15,7 @@ use crate::{
     audit::{Audit, Entry},
     auth::AuthState,
     cache::{Tag, Tags},
-    chains::Chains,
+    chains::{Chains, Sends},
     config::Secret,
     events::{Command, CommandKey},
     market::{Prices, Swaps},
@@ -30,6 +30,8 @@ pub struct Services {
     pub prices: Prices,
     /// Chains: what is on them.
     pub chains: Chains,
+    /// Transactions for them.
+    pub sends: Sends,
     /// What swaps would bring.
     pub swaps: Swaps,
     /// What agents feel and remember.

@@ -7,7 +7,7 @@ use super::{
     agent::{AgentMutation, AgentQuery, AgentSubscription},
     audit::AuditQuery,
     caches::CachesMutation,
-    chains::ChainsQuery,
+    chains::{ChainsMutation, ChainsQuery},
     context::Services,
     market::{MarketQuery, MarketSubscription},
     plan::{StopAfterValidation, Validator},
@@ -21,7 +21,7 @@ pub(crate) struct Query(AccessQuery, AgentQuery, AuditQuery, ChainsQuery, Market
 
 /// What can be changed.
 #[derive(MergedObject, Default)]
-pub(crate) struct Mutation(AccessMutation, AgentMutation, CachesMutation, UpstreamsMutation);
+pub(crate) struct Mutation(AccessMutation, AgentMutation, CachesMutation, ChainsMutation, UpstreamsMutation);
 
 /// What can be followed.
 #[derive(MergedSubscription, Default)]

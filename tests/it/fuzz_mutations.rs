@@ -29,6 +29,7 @@ const MUTATIONS: &[(&str, &str, &str, &[&str])] = &[
     ("secondFactorDisable", "input", "SecondFactorDisableInput!", &["subject"]),
     ("secondFactorEnroll", "input", "SecondFactorEnrollInput!", &[]),
     ("stepUp", "input", "StepUpInput!", &["code"]),
+    ("transactionSend", "input", "TransactionSendInput!", &["chain", "signedTransaction"]),
 ];
 
 /// What a refusal may say; never that we are at fault.

@@ -8,4 +8,5 @@ pub(super) mod balance;
 mod call;
 pub(super) mod head;
 mod hex;
+pub(super) mod send;
 pub(super) mod token;

@@ -2,14 +2,16 @@
 //!
 //! Owns the endpoints of a chain, how far each has come, in which order they are asked, and when a second one is asked
 //! beside the first. It must never give the value of a node that is behind or of another chain, and never sends a write
-//! twice: reads go through [`Rpc::read`], writes through [`Rpc::send`]. It knows no address, no amount and no
+//! twice: reads go through [`Rpc::read`], writes through [`Rpc::takers`]. It knows no address, no amount and no
 //! transaction. `tests.rs` breaks it with nodes that hang, lie, lag and refuse.
 
+mod any;
 mod endpoint;
 mod heads;
 mod quorum;
 mod race;
 mod refusal;
+mod send;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -30,6 +32,7 @@ pub(in crate::chains) use self::{
     heads::{BlockRef, Head, HeadProbe, Heads, Probed},
     quorum::Agreement,
     refusal::{Refusal, Verdict},
+    send::Handed,
     wire::Call,
 };
 use crate::{

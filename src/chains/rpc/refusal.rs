@@ -37,7 +37,7 @@ const UNKNOWN_HERE: [&str; 12] = [
     "state is not available",
     "historical state",
     "pruned",
-    "hash not found",
+    "block hash not found",
     "not currently canonical",
 ];
 
@@ -78,6 +78,7 @@ mod tests {
             (-32_000, "nonce too low", Verdict::Final),
             (-32_000, "already known", Verdict::Final),
             (-32_002, "Transaction simulation failed", Verdict::Final),
+            (-32_002, "Transaction simulation failed: Blockhash not found", Verdict::Final),
             (-32_602, "invalid argument 0", Verdict::Final),
             (-32_000, "header not found", Verdict::Elsewhere),
             (-32_001, "Block not found", Verdict::Elsewhere),

@@ -6,5 +6,6 @@
 pub(super) mod address;
 pub(super) mod balance;
 pub(super) mod head;
+pub(super) mod send;
 mod state;
 pub(super) mod token;

@@ -1,6 +1,6 @@
 //! A node that tells what another one does, with a fault of its own: it lags, it lies, it is overloaded.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{future::pending, net::Ipv4Addr, sync::Arc};
 
 use axum::{
     Router,
@@ -29,6 +29,10 @@ pub(crate) enum Fault {
     Garbage,
     /// An answer of JSON-RPC that blames the node.
     Broken,
+    /// Transactions are taken, and nothing is said to that.
+    Mute,
+    /// Transactions are not even taken, and nothing is said to that.
+    Deaf,
 }
 
 /// An EVM node before another one.
@@ -122,7 +126,14 @@ impl Behind {
             _ => {}
         }
         let is_balance = request["method"] == "eth_getBalance";
+        let is_send = request["method"] == "eth_sendRawTransaction";
+        if is_send && fault == Fault::Deaf {
+            return pending().await;
+        }
         let mut answer = self.ask(request).await;
+        if is_send && fault == Fault::Mute {
+            return pending().await;
+        }
         if fault == Fault::Lies && is_balance {
             let balance = u128::from_str_radix(&answer["result"].as_str().expect("a balance")[2..], 16).expect("hex");
             answer["result"] = json!(format!("{:#x}", balance + 1));
