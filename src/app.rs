@@ -290,6 +290,15 @@ impl Kept {
     }
 }
 
+/// Makes the key of a folder that has no database yet: whoever finds databases without a key takes it for lost.
+///
+/// # Errors
+/// A folder that cannot be made or written.
+pub fn prepare_folder(config: &DatabaseConfig) -> Result<(), AppError> {
+    let is_new = config.url.is_none() && !config.folder.join("tidegate.db").exists();
+    if is_new { master_key(config).map(drop) } else { Ok(()) }
+}
+
 /// The configured key, or the one of the folder, which is made before anything that it protects.
 fn master_key(config: &DatabaseConfig) -> Result<MasterKey, AppError> {
     if let Some(key) = &config.master_key {

@@ -35,19 +35,26 @@ pub(super) struct Head {
 
 impl Checkpoint {
     /// Signs what is there now, after the checkpoint before.
-    pub(super) fn sign(signer: &Signer, before: Option<&Self>, time: Timestamp, heads: BTreeMap<i16, Head>) -> Self {
-        let rows = heads.values().map(|head| head.number).sum();
-        let id = before.map_or(0, |before| before.id) + 1;
+    /// Nothing where numbers are so large that somebody has tampered with them.
+    pub(super) fn sign(
+        signer: &Signer,
+        before: Option<&Self>,
+        time: Timestamp,
+        heads: BTreeMap<i16, Head>,
+    ) -> Option<Self> {
+        let rows = rows(&heads)?;
+        let id = before.map_or(0, |before| before.id).checked_add(1)?;
         let public_key = signer.public_key().to_vec();
         let mut checkpoint = Self { id, time, heads, rows, signature: Vec::new(), public_key };
         checkpoint.signature = signer.sign(checkpoint.message(before).as_bytes()).to_vec();
-        checkpoint
+        Some(checkpoint)
     }
 
     /// Whether whoever has this key signed it, as the one after `before`.
     pub(super) fn is_genuine(&self, key: &PublicKey, before: Option<&Self>) -> bool {
-        self.id == before.map_or(0, |before| before.id) + 1
-            && self.rows == self.heads.values().map(|head| head.number).sum::<i64>()
+        Some(self.id) == before.map_or(0, |before| before.id).checked_add(1)
+            && Some(self.rows) == rows(&self.heads)
+            && self.public_key == key.as_ref()
             && is_signed_by(key, self.message(before).as_bytes(), &self.signature)
     }
 
@@ -66,6 +73,10 @@ impl Checkpoint {
             "previousSignature": before,
         }))
     }
+}
+
+fn rows(heads: &BTreeMap<i16, Head>) -> Option<i64> {
+    heads.values().try_fold(0_i64, |rows, head| rows.checked_add(head.number))
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

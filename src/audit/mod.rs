@@ -205,7 +205,9 @@ impl Audit {
             {
                 return Ok(not_vouched_for());
             }
-            let checkpoint = Checkpoint::sign(&self.0.signer, before.as_ref(), time, heads);
+            let Some(checkpoint) = Checkpoint::sign(&self.0.signer, before.as_ref(), time, heads) else {
+                return Ok(not_vouched_for());
+            };
             store::put_checkpoint(log, transaction, &checkpoint).await?;
             work.commit(Value::Null).await?;
             counter!("tidegate_audit_checkpoints_total").increment(1);

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::{CommandError, Settings, print};
 use crate::{
+    app::prepare_folder,
     model::Clock,
     store::{DatabaseOpenError, Migrated, Stores},
 };
@@ -16,6 +17,7 @@ pub(super) struct MigrateArgs {
 
 pub(super) async fn run(args: MigrateArgs) -> Result<(), CommandError> {
     let config = args.settings.load()?.config.database;
+    prepare_folder(&config).map_err(|error| CommandError::Failed(error.to_string()))?;
     let failed = |error: DatabaseOpenError| CommandError::Failed(error.to_string());
     let stores = Stores::new(&config, &Clock::system()).map_err(failed)?;
     for Migrated { store, from, to } in stores.migrate(true).await.map_err(failed)? {

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 use self::{news::News, store::Source};
 use crate::{
@@ -111,6 +112,16 @@ impl Events {
     /// The place of the newest event that [`after`](Self::after) would give.
     pub async fn head(&self) -> Result<LogPosition, EventsError> {
         Ok(store::head(&self.0.log).await?)
+    }
+
+    /// The id of the event at a place, if there is one.
+    pub(crate) async fn id_at(&self, place: LogPosition) -> Result<Option<Uuid>, EventsError> {
+        Ok(store::id_at(&self.0.log, place).await?)
+    }
+
+    /// Grows whenever another log has taken the place of the one that was open.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.0.log.incarnation()
     }
 
     /// Like [`head`](Self::head), of a log that was restored from another server, too: such a log is adopted first.

@@ -202,6 +202,15 @@ pub(super) async fn head(log: &Database) -> Result<LogPosition, DatabaseError> {
     Ok(LogPosition { transaction, number })
 }
 
+/// The id of the event with a number, whatever transaction it was appended in.
+pub(super) async fn id_at(log: &Database, place: LogPosition) -> Result<Option<Uuid>, DatabaseError> {
+    const FIND: &str = "SELECT id FROM events WHERE position = $1";
+    let found: Result<Option<(Uuid,)>, _> = on!(&mut log.read().await?, connection => {
+        sqlx::query_as(FIND).bind(place.number).fetch_optional(&mut **connection).await
+    });
+    Ok(found.map_err(|error| log.failed(error))?.map(|(id,)| id))
+}
+
 pub(super) async fn snapshot(
     log: &Database,
     from: &mut Source<'_>,

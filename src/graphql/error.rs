@@ -206,7 +206,7 @@ impl From<FactorError> for ApiError {
             FactorError::EnrolmentNeeded => forbidden("ENROLMENT_REQUIRED"),
             FactorError::StepUpNeeded => forbidden("STEP_UP_REQUIRED"),
             FactorError::BadToken(_) => forbidden("BAD_STEP_UP_TOKEN"),
-            FactorError::NotEnrolled => Self::new(ErrorCode::NotFound, error.to_string()),
+            FactorError::NotEnrolled | FactorError::NothingPending => Self::new(ErrorCode::NotFound, error.to_string()),
             FactorError::Code(_) => Self::new(ErrorCode::BadUserInput, error.to_string()),
             FactorError::TooManyAttempts { retry_after } => {
                 Self::new(ErrorCode::RateLimited, error.to_string()).retry_after(Some(retry_after))

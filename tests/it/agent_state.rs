@@ -323,6 +323,30 @@ async fn forgetting_is_done_when_no_file_of_sqlite_holds_the_words() {
     assert!(!holds(&bytes_of(&database.config.folder), SECRET));
 }
 
+/// Another file takes the place of the log while the server runs. Whatever its index knows of the old one is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_forgotten_in_a_log_that_was_put_back_is_forgotten() {
+    const SECRET: &str = "hurdy-gurdy-of-the-forgotten";
+    let database = FreshDatabase::sqlite();
+    let app = app(&database).await;
+    let id = remember(&app.alice(), SECRET).await["id"].clone();
+    let backup = database.dump().await;
+    for number in 0..5 {
+        remember(&app.alice(), &format!("lost {number}")).await;
+    }
+    let (path, restored) = (database.config.folder.join("tidegate.db"), database.config.folder.join("restored"));
+    fs::write(&restored, backup).unwrap();
+    for rest in ["tidegate.db-wal", "tidegate.db-shm"] {
+        let _ = fs::remove_file(database.config.folder.join(rest));
+    }
+    fs::rename(restored, path).unwrap();
+    let forgotten = async || forget(&app.alice(), &id).await.json()["data"]["memoryForget"]["forgottenId"] == id;
+    until("it is forgotten", forgotten).await;
+    assert!(!holds(&bytes_of(&database.config.folder), SECRET));
+    let listed = data(&app.alice(), "{ memories { nodes { content } } }").await;
+    assert_eq!(listed["memories"]["nodes"], json!([]), "what the log does not have is not listed");
+}
+
 const CHANGES: &str = "subscription ($user: ID!, $after: String) { emotionChanges(userId: $user, after: $after) {
     userId oldEmotion newEmotion points feedback version cursor } }";
 

@@ -166,6 +166,8 @@ const TAMPERING: &[(&str, Option<i64>, &str)] = &[
     ("UPDATE audit_checkpoints SET heads = '{}', row_count = 0 WHERE id = 2", None, "checkpoint 2 is not signed"),
     ("UPDATE audit_checkpoints SET signature = public_key WHERE id = 2", None, "checkpoint 2 is not signed"),
     ("UPDATE audit_checkpoints SET \"time\" = 'infinity' WHERE id = 2", None, "checkpoint 2 is not signed"),
+    ("UPDATE audit_checkpoints SET public_key = signature WHERE id = 2", None, "checkpoint 2 is not signed"),
+    ("UPDATE audit_checkpoints SET id = 9223372036854775807 WHERE id = 2", None, "is not signed"),
     ("DELETE FROM audit_checkpoints WHERE id = 1", None, "checkpoint 2 is not signed"),
 ];
 

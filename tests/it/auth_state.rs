@@ -61,6 +61,7 @@ on_both! {
     a_token_is_revoked_by_its_jti
     a_subject_is_revoked_up_to_a_moment
     a_node_that_starts_later_knows_what_was_revoked
+    a_full_list_takes_what_is_on_it_already
     a_second_factor_is_enrolled_shown_and_taken_away
     a_new_factor_takes_the_place_of_the_old_one_when_it_is_confirmed
     a_code_counts_once
@@ -363,11 +364,25 @@ async fn a_node_that_starts_later_knows_what_was_revoked(database: FreshDatabase
     assert!(later.show(&later.token(10, &json!({}))).await.is_ok());
 }
 
+async fn a_full_list_takes_what_is_on_it_already(database: FreshDatabase) {
+    const FILL: &str = "INSERT INTO revoked_subjects (subject, issued_before, revoked_at) \
+        WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 100000) \
+        SELECT 'subject ' || n, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP FROM numbers";
+    let node = Node::start(&database).await;
+    database.execute(&node.stores, FILL).await;
+    let revoke = async |subject: &str| {
+        node.state.revocations.revoke_subject(by("admin"), &home(), subject, None).await.map(drop)
+    };
+    assert_eq!(revoke("subject 5").await, Ok(()));
+    assert_eq!(revoke("somebody else").await, Err(RevocationError::Full));
+    assert_eq!(database.rows(&node.stores, "SELECT count(*) FROM revoked_subjects").await, [100_000]);
+}
+
 async fn a_second_factor_is_enrolled_shown_and_taken_away(database: FreshDatabase) {
     let node = Node::start(&database).await;
     let factors = &node.state.second_factors;
     let refused = factors.confirm(by("alice"), &home(), "123456").await.err();
-    assert_eq!(refused, Some(FactorError::NotEnrolled));
+    assert_eq!(refused, Some(FactorError::NothingPending));
     assert_eq!(node.step_up("123456").await, Err(FactorError::NotEnrolled));
 
     let begun = factors.begin_enrolment(by("alice"), &home(), None).await.unwrap();
@@ -379,6 +394,8 @@ async fn a_second_factor_is_enrolled_shown_and_taken_away(database: FreshDatabas
     assert!(!factors.is_enrolled("alice").await.unwrap());
     let codes = factors.confirm(by("alice"), &home(), &app.code()).await.unwrap();
     assert_eq!((codes.len(), factors.is_enrolled("alice").await.unwrap()), (10, true));
+    let again = factors.confirm(by("alice"), &home(), &app.code()).await.err();
+    assert_eq!(again, Some(FactorError::NothingPending), "whoever has lost the answer enrols anew");
     assert!(!factors.is_enrolled("bob").await.unwrap());
 
     forget_steps(&database, &node).await;

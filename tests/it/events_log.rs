@@ -27,7 +27,7 @@ use tokio::{sync::Mutex, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use crate::harness::{FreshDatabase, PATIENCE, on_both};
+use crate::harness::{FreshDatabase, PATIENCE, on_both, until};
 
 on_both! {
     what_is_appended_is_read_in_order
@@ -40,6 +40,7 @@ on_both! {
     a_projection_is_neither_behind_nor_ahead
     a_projection_is_built_anew_beside_the_old_one
     a_projection_has_settled_when_every_generation_has
+    a_projection_that_has_read_another_log_begins_anew
     followers_lose_and_double_nothing
 }
 
@@ -392,6 +393,38 @@ async fn a_projection_has_settled_when_every_generation_has(database: FreshDatab
     assert!(!projector.settles("sums", newest, Duration::from_millis(300)).await);
     refused.store(0, Ordering::Relaxed);
     assert!(projector.settles("sums", newest, PATIENCE).await);
+}
+
+/// As after a backup of the log was put back, to which other events were appended than before.
+async fn a_projection_that_has_read_another_log_begins_anew(database: FreshDatabase) {
+    const LOSE: &str = "DELETE FROM snapshots; DELETE FROM events WHERE event_version > 4";
+    let (stores, events) = node(&database).await;
+    database.execute_index(&stores, SUMS).await;
+    let projects = async |newest| {
+        let (projector, stop) = (projector(&stores, &events), CancellationToken::new());
+        projector.start(&TaskTracker::new(), &stop);
+        assert!(projector.shows("sums", newest, PATIENCE).await);
+        stop.cancel();
+    };
+    let mut newest = LogPosition::START;
+    for amount in [1; 10] {
+        newest = add(&events, "tally:a", amount).await.unwrap();
+    }
+    projects(newest).await;
+    database.execute_each(&stores, LOSE).await;
+    // It is ahead: a rebuild must not wait for the log to catch up.
+    let rebuilt = timeout(PATIENCE, projector(&stores, &events).rebuild("sums")).await.expect("it ends").unwrap();
+    assert_eq!(rebuilt.events, 4);
+    assert_eq!(database.rows_of_index(&stores, TOTAL).await, [4]);
+
+    projects(add(&events, "tally:a", 1).await.unwrap()).await;
+    database.execute_each(&stores, LOSE).await;
+    // The log is longer than what was read of the other one.
+    for amount in [100; 10] {
+        newest = add(&events, "tally:a", amount).await.unwrap();
+    }
+    projects(newest).await;
+    until("it has all of the new log", async || database.rows_of_index(&stores, TOTAL).await == [1_004]).await;
 }
 
 /// Writers of which some are slow, and a reader that follows them: the gap test. `make soak` runs it for longer.

@@ -160,3 +160,12 @@ async fn check_projections(database: &FreshDatabase) {
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+/// As a packager does: the tables first, the server later.
+#[tokio::test]
+async fn a_folder_that_was_migrated_first_can_be_served() {
+    let database = FreshDatabase::sqlite();
+    let migrated = program(&database.config).arg("migrate").output().await.expect("the program runs");
+    assert!(migrated.status.success(), "{migrated:?}");
+    Program::start(&database.config).await.kill().await;
+}

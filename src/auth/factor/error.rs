@@ -61,6 +61,9 @@ pub enum FactorError {
     /// There is no second factor, or none that waits to be confirmed.
     #[error("there is no second factor")]
     NotEnrolled,
+    /// No second factor waits to be confirmed.
+    #[error("no second factor waits to be confirmed: it may have been confirmed already")]
+    NothingPending,
     /// The code does not count.
     #[error(transparent)]
     Code(#[from] CodeError),
@@ -85,7 +88,7 @@ impl FactorError {
             Self::EnrolmentNeeded => "enrolment_needed",
             Self::StepUpNeeded => "step_up_needed",
             Self::BadToken(_) => "bad_token",
-            Self::NotEnrolled => "not_enrolled",
+            Self::NotEnrolled | Self::NothingPending => "not_enrolled",
             Self::Code(CodeError::Wrong) => "wrong",
             Self::Code(CodeError::Used) => "used",
             Self::TooManyAttempts { .. } => "too_many",

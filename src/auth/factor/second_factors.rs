@@ -233,9 +233,13 @@ impl SecondFactors {
     async fn confirm_within(&self, work: &mut Work, subject: &str, code: &str) -> Result<(), FactorError> {
         let now = work.now();
         let (log, transaction) = work.transaction();
-        let pending = store::find(log, transaction, subject).await?.pending.ok_or(FactorError::NotEnrolled)?;
+        let pending = store::find(log, transaction, subject).await?.pending.ok_or(FactorError::NothingPending)?;
         let step = self.open(&pending, subject)?.verify(code, now, None)?;
-        if store::confirm(log, transaction, subject, step, now).await? { Ok(()) } else { Err(FactorError::NotEnrolled) }
+        if store::confirm(log, transaction, subject, step, now).await? {
+            Ok(())
+        } else {
+            Err(FactorError::NothingPending)
+        }
     }
 
     /// Uses the code up. Says of which enrolment it is, and how many recovery codes are left.

@@ -46,9 +46,7 @@ pub enum RevocationError {
     #[error("the input is invalid")]
     Invalid(Vec<FieldError>),
     /// No more can be kept in mind.
-    #[error(
-        "{MOST} are revoked already, as many as may be: revoke the subject's tokens, or wait until some have ended"
-    )]
+    #[error("{MOST} are revoked already, as many as may be")]
     Full,
     /// The log did not do it.
     #[error(transparent)]
@@ -210,19 +208,16 @@ impl TokenRevocations {
 async fn put_token(work: &mut Work, token: &RevokedToken) -> Result<RevokedToken, RevocationError> {
     let now = work.now();
     let (log, transaction) = work.transaction();
+    let kept = store::put_token(log, transaction, token, now).await?;
+    // Afterwards: one that is there already takes no more room.
     let (tokens, _) = store::tidy(log, transaction, now - KEPT_AFTER_END).await?;
-    if tokens >= MOST {
-        return Err(RevocationError::Full);
-    }
-    Ok(store::put_token(log, transaction, token, now).await?)
+    if tokens > MOST { Err(RevocationError::Full) } else { Ok(kept) }
 }
 
 async fn put_subject(work: &mut Work, subject: &RevokedSubject) -> Result<RevokedSubject, RevocationError> {
     let now = work.now();
     let (log, transaction) = work.transaction();
+    let kept = store::put_subject(log, transaction, subject, now).await?;
     let (_, subjects) = store::tidy(log, transaction, now - KEPT_AFTER_END).await?;
-    if subjects >= MOST {
-        return Err(RevocationError::Full);
-    }
-    Ok(store::put_subject(log, transaction, subject, now).await?)
+    if subjects > MOST { Err(RevocationError::Full) } else { Ok(kept) }
 }

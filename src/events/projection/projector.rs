@@ -38,6 +38,8 @@ struct Shared {
 /// How far a projection is known to have come.
 #[derive(Debug, Clone, Copy, Default)]
 struct Progress {
+    /// Of which log.
+    incarnation: u64,
     /// Up to where the active generation has read.
     shown: LogPosition,
     /// Up to where every generation has, without anything deleted being left in a file.
@@ -90,8 +92,11 @@ impl Projector {
 
     async fn comes(&self, name: &str, patience: Duration, far_enough: impl Fn(&Progress) -> bool + Send) -> bool {
         let Some(progress) = self.0.progress.get(name) else { return false };
+        // Places of a log that was replaced since say nothing.
+        let incarnation = self.0.events.incarnation();
         let mut progress = progress.subscribe();
-        matches!(timeout(patience, progress.wait_for(far_enough)).await, Ok(Ok(_)))
+        let comes = progress.wait_for(|progress| progress.incarnation == incarnation && far_enough(progress));
+        matches!(timeout(patience, comes).await, Ok(Ok(_)))
     }
 
     /// Up to where the active generation of a projection has read, whoever did it.
@@ -107,6 +112,8 @@ impl Projector {
     /// The old generation is kept up to date and read from until then.
     pub async fn rebuild(&self, name: &str) -> Result<Rebuilt, ProjectionError> {
         let projection = Arc::clone(self.find(name)?);
+        // A log that was restored is adopted first, and generations that have read another one begin anew.
+        self.generations(&*projection, false).await?;
         let generation = self.add_generation(projection.name()).await?;
         let mut events = 0;
         loop {
@@ -128,7 +135,8 @@ impl Projector {
 
     async fn run(self, projection: Arc<dyn Projection>) {
         let mut heard = self.0.events.0.news.heard();
-        let mut checked = false;
+        // The log that the generations are known to have read.
+        let mut checked = None;
         loop {
             heard.borrow_and_update();
             let outcome = self.round(&*projection, &mut checked).await;
@@ -137,7 +145,7 @@ impl Projector {
                 Ok(_) => {}
                 Err(error) => {
                     // Whatever happened meanwhile, such as a restored file.
-                    checked = false;
+                    checked = None;
                     counter!("tidegate_projection_failures_total", "projection" => projection.name()).increment(1);
                     tracing::warn!(projection = projection.name(), %error, "a projection does not get on");
                     sleep(PAUSE).await;
@@ -147,17 +155,21 @@ impl Projector {
     }
 
     /// Lets every generation read a page; returns how many events were read.
-    async fn round(&self, projection: &dyn Projection, checked: &mut bool) -> Result<u64, ProjectionError> {
+    async fn round(&self, projection: &dyn Projection, checked: &mut Option<u64>) -> Result<u64, ProjectionError> {
+        // Before anything is read of it.
+        let incarnation = self.0.events.incarnation();
         let (name, progress) = (projection.name(), &self.0.progress[projection.name()]);
         let (mut events, mut checkpoints) = (0, Vec::new());
-        for generation in self.generations(projection, checked).await? {
+        let generations = self.generations(projection, *checked == Some(incarnation)).await?;
+        *checked = Some(incarnation);
+        for generation in generations {
             let passed = self.pass(projection, generation).await?;
             events += passed.events;
             // The last look is at all of them, also at one that has come to it meanwhile.
             checkpoints = passed.checkpoints;
             // At once: readers do not mind what becomes of the others.
             if let Some(active) = checkpoints.iter().find(|each| each.active) {
-                progress.send_modify(|progress| progress.shown = active.place);
+                progress.send_modify(|progress| progress.show(incarnation, active.place));
                 gauge!("tidegate_projection_place", "projection" => name).set(gauged(active.place.number));
             }
         }
@@ -167,16 +179,15 @@ impl Projector {
         Ok(events)
     }
 
-    /// The generations that there are, none of them ahead of the log.
-    async fn generations(&self, projection: &dyn Projection, checked: &mut bool) -> Result<Vec<i64>, ProjectionError> {
+    /// The generations that there are. Unless that was `checked`, those that have read another log begin anew.
+    async fn generations(&self, projection: &dyn Projection, checked: bool) -> Result<Vec<i64>, ProjectionError> {
         let index = &self.0.index;
         let mut transaction = index.write().await?;
         let checkpoints = store::checkpoints(index, &mut transaction, projection.name()).await?;
-        if !*checked {
-            self.begin_anew_if_ahead(projection, &mut transaction, &checkpoints).await?;
+        if !checked {
+            self.begin_anew_where_astray(projection, &mut transaction, &checkpoints).await?;
         }
         index.commit(transaction).await?;
-        *checked = true;
         Ok(checkpoints.iter().map(|each| each.generation).collect())
     }
 
@@ -192,7 +203,7 @@ impl Projector {
         let events = self.0.events.after(mine.place).await?;
         let Some(last) = events.last() else { return Ok(Passed { events: 0, checkpoints }) };
         let leftovers = projection.apply(index, &mut transaction, generation, &events).await?;
-        mine.place = last.position;
+        (mine.place, mine.last_event) = (last.position, Some(last.id));
         // Together with the place, so that no end of the process makes anybody forget it.
         mine.owes_scrub |= leftovers == Leftovers::Scrub;
         store::put(index, &mut transaction, name, *mine).await?;
@@ -218,7 +229,8 @@ impl Projector {
         let mut transaction = self.0.index.write().await?;
         let checkpoints = store::checkpoints(&self.0.index, &mut transaction, name).await?;
         let generation = checkpoints.iter().map(|each| each.generation).max().unwrap_or_default() + 1;
-        let checkpoint = Checkpoint { generation, active: false, place: LogPosition::START, owes_scrub: false };
+        let checkpoint =
+            Checkpoint { generation, active: false, place: LogPosition::START, owes_scrub: false, last_event: None };
         store::put(&self.0.index, &mut transaction, name, checkpoint).await?;
         self.0.index.commit(transaction).await?;
         Ok(generation)
@@ -246,22 +258,37 @@ impl Projector {
         Ok(true)
     }
 
-    /// A log that was restored from a backup may end before what was read from the one that was lost.
-    async fn begin_anew_if_ahead(
+    /// A log that was restored from a backup may end before what was read from the one that was lost, or go on otherwise.
+    async fn begin_anew_where_astray(
         &self,
         projection: &dyn Projection,
         transaction: &mut Transaction,
         checkpoints: &[Checkpoint],
     ) -> Result<(), ProjectionError> {
-        let head = self.0.events.settled_head().await?;
-        for checkpoint in checkpoints.iter().filter(|each| each.place > head) {
+        let (index, head) = (&self.0.index, self.0.events.settled_head().await?);
+        for checkpoint in checkpoints.iter().filter(|each| each.place > LogPosition::START) {
+            let is_same = match checkpoint.last_event {
+                Some(last) => self.0.events.id_at(checkpoint.place).await? == Some(last),
+                None => true,
+            };
+            if checkpoint.place <= head && is_same {
+                continue;
+            }
             tracing::warn!(projection = projection.name(), place = %checkpoint.place, %head,
-                "a projection is ahead of the log, which was restored, and begins anew");
-            projection.clear(&self.0.index, transaction, checkpoint.generation).await?;
-            let anew = Checkpoint { place: LogPosition::START, owes_scrub: true, ..*checkpoint };
-            store::put(&self.0.index, transaction, projection.name(), anew).await?;
+                "a projection has read another log, as this one was restored, and begins anew");
+            projection.clear(index, transaction, checkpoint.generation).await?;
+            let anew = Checkpoint { place: LogPosition::START, owes_scrub: true, last_event: None, ..*checkpoint };
+            store::put(index, transaction, projection.name(), anew).await?;
         }
         Ok(())
+    }
+}
+
+impl Progress {
+    /// Another log has another story: nothing has settled of it yet.
+    fn show(&mut self, incarnation: u64, place: LogPosition) {
+        let settled = if self.incarnation == incarnation { self.settled } else { LogPosition::START };
+        *self = Self { incarnation, shown: place, settled };
     }
 }
 

@@ -1,5 +1,7 @@
 //! The table of places up to which projections have read.
 
+use uuid::Uuid;
+
 use crate::{
     events::LogPosition,
     store::{Database, DatabaseError, Transaction, on},
@@ -13,6 +15,8 @@ pub(super) struct Checkpoint {
     pub(super) place: LogPosition,
     /// Whether deleted rows may still be readable in the database's files.
     pub(super) owes_scrub: bool,
+    /// The event at the place, by which one log is told from another.
+    pub(super) last_event: Option<Uuid>,
 }
 
 /// The generations of a projection, locked. The first one is made where there is none.
@@ -24,11 +28,11 @@ pub(super) async fn checkpoints(
     const FIRST: &str = "INSERT INTO projections (name, generation, active, transaction_id, position) \
         SELECT $1, 1, true, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM projections WHERE name = $1) \
         ON CONFLICT (name, generation) DO NOTHING";
-    const FIND: &str = "SELECT generation, active, transaction_id, position, owes_scrub FROM projections \
+    const FIND: &str = "SELECT generation, active, transaction_id, position, owes_scrub, last_event FROM projections \
         WHERE name = $1 ORDER BY generation";
-    const FIND_LOCKED: &str = "SELECT generation, active, transaction_id, position, owes_scrub FROM projections \
+    const FIND_LOCKED: &str = "SELECT generation, active, transaction_id, position, owes_scrub, last_event FROM projections \
         WHERE name = $1 ORDER BY generation FOR UPDATE";
-    type Row = (i64, bool, i64, i64, bool);
+    type Row = (i64, bool, i64, i64, bool, Option<Uuid>);
     let made = on!(&mut *transaction, connection => {
         sqlx::query(FIRST).bind(name).execute(&mut **connection).await.map(drop)
     });
@@ -39,11 +43,12 @@ pub(super) async fn checkpoints(
         sqlx::query_as(find).bind(name).fetch_all(&mut **connection).await
     });
     let rows = rows.map_err(|error| index.failed(error))?;
-    let checkpoint = |(generation, active, transaction, number, owes_scrub)| Checkpoint {
+    let checkpoint = |(generation, active, transaction, number, owes_scrub, last_event): Row| Checkpoint {
         generation,
         active,
         place: LogPosition { transaction, number },
         owes_scrub,
+        last_event,
     };
     Ok(rows.into_iter().map(checkpoint).collect())
 }
@@ -54,13 +59,15 @@ pub(super) async fn put(
     name: &'static str,
     checkpoint: Checkpoint,
 ) -> Result<(), DatabaseError> {
-    const PUT: &str = "INSERT INTO projections (name, generation, active, transaction_id, position, owes_scrub) \
-        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name, generation) DO UPDATE SET active = excluded.active, \
-        transaction_id = excluded.transaction_id, position = excluded.position, owes_scrub = excluded.owes_scrub";
-    let Checkpoint { generation, active, place, owes_scrub } = checkpoint;
+    const PUT: &str = "INSERT INTO projections \
+        (name, generation, active, transaction_id, position, owes_scrub, last_event) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+        ON CONFLICT (name, generation) DO UPDATE SET active = excluded.active, \
+        transaction_id = excluded.transaction_id, position = excluded.position, owes_scrub = excluded.owes_scrub, \
+        last_event = excluded.last_event";
+    let Checkpoint { generation, active, place, owes_scrub, last_event } = checkpoint;
     let put = on!(transaction, connection => {
         let query = sqlx::query(PUT).bind(name).bind(generation).bind(active).bind(place.transaction);
-        query.bind(place.number).bind(owes_scrub).execute(&mut **connection).await.map(drop)
+        query.bind(place.number).bind(owes_scrub).bind(last_event).execute(&mut **connection).await.map(drop)
     });
     put.map_err(|error| index.failed(error))
 }

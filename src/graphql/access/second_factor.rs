@@ -206,7 +206,7 @@ fn told<T>(outcome: Result<T, FactorError>, field: &str) -> Result<(Option<T>, V
     let code = match &outcome {
         Err(FactorError::Code(CodeError::Wrong)) => AccessErrorCode::WrongCode,
         Err(FactorError::Code(CodeError::Used)) => AccessErrorCode::UsedCode,
-        Err(FactorError::NotEnrolled) => AccessErrorCode::NotEnrolled,
+        Err(FactorError::NotEnrolled | FactorError::NothingPending) => AccessErrorCode::NotEnrolled,
         _ => return Ok((Some(outcome?), Vec::new())),
     };
     let problem = outcome.err().map(|error| AccessUserError::new(code, field, &error));

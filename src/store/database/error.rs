@@ -136,7 +136,10 @@ fn of_postgres(code: &str, message: &str) -> DatabaseError {
 
 /// By the primary part of the result code; see <https://sqlite.org/rescode.html>.
 fn of_sqlite(code: &str, message: &str) -> DatabaseError {
-    match code.parse::<i32>().unwrap_or_default() & 0xff {
+    let code = code.parse::<i32>().unwrap_or_default();
+    match code & 0xff {
+        // IOERR_SHMSIZE: the file of its shared memory found no room.
+        _ if code == 4_874 => DatabaseError::Full,
         // BUSY, LOCKED, INTERRUPT.
         5 | 6 | 9 => DatabaseError::TimedOut,
         8 => DatabaseError::ReadOnly,
@@ -153,7 +156,19 @@ pub(super) fn of_migration(store: &'static str, error: MigrateError) -> Database
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
             DatabaseOpenError::Open { store, source: error.into() }
         }
-        other => DatabaseOpenError::Foreign { store, reason: other.to_string() },
+        other => DatabaseOpenError::Foreign { store, reason: foreign(store, &other) },
+    }
+}
+
+/// How the steps that were taken differ from those that there are. The driver's own words name a table that we do not have.
+fn foreign(store: &str, error: &MigrateError) -> String {
+    match error {
+        MigrateError::VersionMissing(version) => format!("step {version} was taken by a newer program"),
+        MigrateError::VersionMismatch(version) => format!("step {version} was another one when it was taken"),
+        MigrateError::Dirty(version) => {
+            format!("step {version} was begun and not ended: mend its tables, and its row in {store}_migrations")
+        }
+        other => other.to_string(),
     }
 }
 
@@ -182,6 +197,7 @@ mod tests {
             ("517", DatabaseError::TimedOut),
             ("1032", DatabaseError::ReadOnly),
             ("13", DatabaseError::Full),
+            ("4874", DatabaseError::Full),
             ("778", away),
             ("1", refused),
         ] {

@@ -61,7 +61,7 @@ impl Role {
     fn steps(self) -> &'static [Step] {
         match self {
             Self::Log => steps!("log": 1 "0001_events", 2 "0002_audit", 3 "0003_auth"),
-            Self::Index => steps!("index": 1 "0001_projections", 2 "0002_memories", 3 "0003_scrubs"),
+            Self::Index => steps!("index": 1 "0001_projections", 2 "0002_memories", 3 "0003_checkpoints"),
             Self::Vault => steps!("vault": 1 "0001_data_keys"),
         }
     }

@@ -248,6 +248,15 @@ impl Database {
         error
     }
 
+    /// Grows whenever another file has taken the place of the one that was open: what is there may be another story.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        match &self.0.place {
+            Either::Sqlite(file) => file.number(),
+            Either::Postgres(_) => 0,
+        }
+    }
+
     /// The pool of the PostgreSQL server, where there is one.
     #[must_use]
     pub fn postgres(&self) -> Option<&sqlx::PgPool> {

@@ -31,6 +31,8 @@ pub(super) struct SqliteFile {
 /// The file as it was opened.
 #[derive(Debug, Clone)]
 struct Opened {
+    /// How many files were opened at the path before.
+    number: u64,
     identity: Option<Identity>,
     writer: SqlitePool,
     readers: SqlitePool,
@@ -52,7 +54,7 @@ impl SqliteFile {
             // What was deleted is overwritten.
             .pragma("secure_delete", "ON")
             .busy_timeout(deadline);
-        let opened = Mutex::new(Opened::new(&options, readers, deadline, identity(&path)));
+        let opened = Mutex::new(Opened::new(0, &options, readers, deadline, identity(&path)));
         Self { path, options, readers, deadline, opened }
     }
 
@@ -78,8 +80,13 @@ impl SqliteFile {
         let now = identity(&self.path);
         let mut opened = self.opened.lock();
         if now.is_some() && opened.identity != now {
-            *opened = Opened::new(&self.options, self.readers, self.deadline, now);
+            *opened = Opened::new(opened.number + 1, &self.options, self.readers, self.deadline, now);
         }
+    }
+
+    /// How many other files were opened at the path before.
+    pub(super) fn number(&self) -> u64 {
+        self.opened.lock().number
     }
 
     /// Closes all connections.
@@ -119,7 +126,13 @@ pub(super) async fn begin(writer: &SqlitePool) -> Result<Transaction<'static, Sq
 }
 
 impl Opened {
-    fn new(options: &SqliteConnectOptions, readers: u32, deadline: Duration, identity: Option<Identity>) -> Self {
+    fn new(
+        number: u64,
+        options: &SqliteConnectOptions,
+        readers: u32,
+        deadline: Duration,
+        identity: Option<Identity>,
+    ) -> Self {
         let pool = |most: u32| {
             SqlitePoolOptions::new()
                 .max_connections(most)
@@ -130,6 +143,7 @@ impl Opened {
                 .test_before_acquire(false)
         };
         Self {
+            number,
             identity,
             writer: pool(1).connect_lazy_with(options.clone()),
             readers: pool(readers).connect_lazy_with(options.clone().read_only(false)),
