@@ -23,6 +23,7 @@ mod cache_contract;
 mod cache_invalidate;
 mod cache_shared;
 mod chains_reads;
+mod chains_transactions;
 mod config;
 mod database_outages;
 mod events_log;

@@ -6,6 +6,9 @@
 pub(super) mod address;
 pub(super) mod balance;
 mod call;
+pub(super) mod fee;
 pub(super) mod head;
 mod hex;
+mod revert;
 pub(super) mod token;
+pub(super) mod transaction;

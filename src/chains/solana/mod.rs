@@ -5,6 +5,9 @@
 
 pub(super) mod address;
 pub(super) mod balance;
+pub(super) mod fee;
 pub(super) mod head;
+mod message;
 mod state;
 pub(super) mod token;
+pub(super) mod transaction;

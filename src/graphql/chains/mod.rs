@@ -1,6 +1,8 @@
 //! Chains in the schema.
 
+mod fee;
 mod query;
+mod transaction;
 mod types;
 
 pub(crate) use query::ChainsQuery;
