@@ -3,13 +3,15 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
-    Balance, ChainError, ChainFamily, Consistency, Finality, Network,
+    Balance, ChainError, ChainFamily, Consistency, Finality, Network, Transaction,
     balance::{BalanceKey, Wanted},
     family::{Reading, TokenFacts},
+    fee::{FeeKey, KeptFees},
     provenance::Source,
     rpc::{Agreement, BlockRef, Head, Refusal, Rpc, RpcParts},
     signed::{Objection, Signed},
     token::TokenKey,
+    transaction::TransactionKey,
 };
 use crate::{
     cache::{Cache, CacheSettings, LoadLost, Loaded, Lookup, Tags},
@@ -28,10 +30,10 @@ const TOKENS_KEPT: Duration = Duration::from_hours(24);
 /// One chain. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Chain {
-    network: Arc<Network>,
-    family: ChainFamily,
-    rpc: Rpc,
-    memory: Memory,
+    pub(super) network: Arc<Network>,
+    pub(super) family: ChainFamily,
+    pub(super) rpc: Rpc,
+    pub(super) memory: Memory,
     clock: Clock,
 }
 
@@ -40,6 +42,8 @@ pub struct Chain {
 pub(super) struct Memory {
     balances: Cache<BalanceKey, Arc<Balance>, ChainError>,
     tokens: Cache<TokenKey, Arc<Token>, ChainError>,
+    pub(super) transactions: Cache<TransactionKey, Option<Arc<Transaction>>, ChainError>,
+    pub(super) fees: Cache<FeeKey, KeptFees, ChainError>,
 }
 
 /// Whose balance of what, at which block, and how sure.
@@ -86,6 +90,8 @@ impl Memory {
         Self {
             balances: Cache::new("balances", *settings, tags, clock.clone(), chance.clone()),
             tokens: Cache::new("tokens", *settings, tags, clock.clone(), chance.clone()),
+            transactions: Cache::new("transactions", *settings, tags, clock.clone(), chance.clone()),
+            fees: Cache::new("fees", *settings, tags, clock.clone(), chance.clone()),
         }
     }
 }
@@ -264,7 +270,7 @@ impl Chain {
         Ok(Loaded::found(Arc::new(token), TOKENS_KEPT, Duration::ZERO))
     }
 
-    fn provenance(&self, source: Source, finality: Finality) -> Provenance {
+    pub(super) fn provenance(&self, source: Source, finality: Finality) -> Provenance {
         source.into_provenance(finality, self.clock.now(), self.network.simulated)
     }
 }

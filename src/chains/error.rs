@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde_json::Value;
 use thiserror::Error;
 
 use super::rpc::{Agreement, Refusal, RpcError};
@@ -31,6 +32,14 @@ pub enum ChainError {
         code: i64,
         /// In the node's words.
         message: Arc<str>,
+        /// What it says besides.
+        data: Option<Value>,
+    },
+    /// A call would be undone by the contract itself.
+    #[error("the call reverts: {}", .reason.as_deref().unwrap_or("the contract gives no reason"))]
+    Reverted {
+        /// In the contract's words, where it has some.
+        reason: Option<Arc<str>>,
     },
     /// No endpoint could say. The reasons are for operators.
     #[error("no endpoint of the chain could answer: {reasons}")]
@@ -81,7 +90,7 @@ impl ChainError {
 impl From<RpcError> for ChainError {
     fn from(error: RpcError) -> Self {
         match error {
-            RpcError::Refused(Refusal { code, message, .. }) => Self::Refused { code, message },
+            RpcError::Refused(Refusal { code, message, data }) => Self::Refused { code, message, data },
             RpcError::Failed(failures) => {
                 Self::Unavailable { reasons: failures.to_string(), retry_after: failures.retry_after }
             }

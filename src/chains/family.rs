@@ -6,14 +6,16 @@ use super::{
     ChainError, Consistency,
     balance::Wanted,
     evm,
+    fee::{FeeQuery, FeeTier, FeeWish},
     provenance::Source,
     signed::{Objection, Signed},
     solana,
+    transaction::TransactionFacts,
 };
 use crate::{
     chains::rpc::{Agreement, Answer, BlockRef, Call, HeadProbe, Refusal, Rpc},
     config::NetworkIdentity,
-    model::Units,
+    model::{FieldError, Units},
 };
 
 /// Which family a chain is of.
@@ -50,6 +52,11 @@ impl Reading<'_> {
                 answers.map(|answer| Ok(answer?)).collect()
             }
         }
+    }
+
+    /// Reads what one endpoint is believed about, and no endpoint need know; see [`Rpc::find`].
+    pub(super) async fn find(&self, calls: &[Call], sought: &'static str) -> Vec<Result<Answer, ChainError>> {
+        self.rpc.find(calls, sought).await.into_iter().map(|answer| Ok(answer?)).collect()
     }
 
     /// Whose word an answer is, where it holds at the block that was asked for.
@@ -137,6 +144,42 @@ impl ChainFamily {
         match self {
             Self::Evm => evm::token::read(reading, address).await,
             Self::Solana => solana::token::read(reading, address).await,
+        }
+    }
+
+    /// A transaction's id as the chain's explorers write it, or what is wrong with it.
+    pub(super) fn transaction_id(self, text: &str) -> Result<Arc<str>, &'static str> {
+        match self {
+            Self::Evm => evm::transaction::canonical(text),
+            Self::Solana => solana::transaction::canonical(text),
+        }
+    }
+
+    /// What is known of a transaction; nothing where no endpoint knows it.
+    pub(super) async fn transaction(
+        self,
+        reading: &Reading<'_>,
+        id: &str,
+    ) -> Result<Option<TransactionFacts>, ChainError> {
+        match self {
+            Self::Evm => evm::transaction::read(reading, id).await,
+            Self::Solana => solana::transaction::read(reading, id).await,
+        }
+    }
+
+    /// A fee's query in the terms of the family, or everything that is wrong with it.
+    pub(super) fn wish(self, query: &FeeQuery) -> Result<FeeWish, Vec<FieldError>> {
+        match self {
+            Self::Evm => evm::fee::wish(query).map(FeeWish::Evm),
+            Self::Solana => solana::fee::wish(query).map(FeeWish::Solana),
+        }
+    }
+
+    /// What is paid to be included slowly, as usual, and fast.
+    pub(super) async fn fees(reading: &Reading<'_>, wish: &FeeWish) -> Result<([FeeTier; 3], Source), ChainError> {
+        match wish {
+            FeeWish::Evm(wish) => evm::fee::read(reading, wish).await,
+            FeeWish::Solana(wish) => solana::fee::read(reading, wish).await,
         }
     }
 }

@@ -3,13 +3,15 @@
 //! Owns the registry of chains, their endpoints (`rpc/`), one folder for each family (`evm/`, `solana/`, with files of the
 //! same names), and what is remembered of each. It must never give a value without its provenance, put an amount through a
 //! float, hold anybody's keys, or send a transaction twice. Another EVM chain is a setting; another family is a folder and
-//! a variant of [`ChainFamily`]. `tests/it/chains_reads.rs` runs the same table against real nodes of both families.
+//! a variant of [`ChainFamily`]. `tests/it/chains_reads.rs` and `chains_transactions.rs` run the same tables against real
+//! nodes of both families.
 
 mod balance;
 mod chain;
 mod error;
 mod evm;
 mod family;
+mod fee;
 mod network;
 mod provenance;
 mod registry;
@@ -19,13 +21,16 @@ mod sent;
 mod signed;
 mod solana;
 mod token;
+mod transaction;
 
 pub use balance::Balance;
 pub use chain::{BalanceQuery, Chain, ChainHead, EndpointStatus};
 pub use error::ChainError;
 pub use family::ChainFamily;
+pub use fee::{FeeEstimate, FeeParts, FeeQuery, FeeTier};
 pub use network::Network;
 pub use provenance::{Consistency, Finality, Provenance};
 pub use registry::{ChainParts, Chains};
 pub use sends::{SendError, SendRequest, Sends, SentTransaction};
 pub use signed::SendRefusal;
+pub use transaction::{Transaction, TransactionStatus};

@@ -111,6 +111,9 @@ impl From<ChainError> for ApiError {
             ChainError::Invalid(problems) => Self::bad_input(&problems),
             ChainError::NoToken(_) => Self::new(ErrorCode::NotFound, message),
             ChainError::Refused { .. } => Self::new(ErrorCode::BadUserInput, message).detail("reason", "CHAIN_REFUSED"),
+            ChainError::Reverted { reason } => Self::new(ErrorCode::BadUserInput, message)
+                .detail("reason", "REVERTED")
+                .detail("revertReason", reason.map_or(Value::Null, |reason| Value::from(&*reason))),
             // What each endpoint said is for operators, who find it in `Chain.endpoints` and the log.
             ChainError::Unavailable { reasons, retry_after } => {
                 tracing::debug!(reasons, "no endpoint of a chain could answer");

@@ -24,7 +24,7 @@ struct Ground {
 }
 
 /// A server that knows the chain `devnet` by these endpoints.
-async fn app(network: &str, urls: &[String]) -> TestApp {
+pub(crate) async fn app(network: &str, urls: &[String]) -> TestApp {
     let endpoints = urls.iter().enumerate().map(|(place, url)| format!("devnet/node-{place}={url}"));
     let endpoints: Vec<_> = endpoints.map(|text| EndpointEntry::parse(&text).unwrap()).collect();
     let network = NetworkEntry::try_from(format!("devnet={network}")).unwrap();
@@ -40,14 +40,14 @@ async fn app(network: &str, urls: &[String]) -> TestApp {
 }
 
 /// `data.chain` of a selection, which must not fail.
-async fn chain(actor: &Actor<'_>, selection: &str) -> Value {
+pub(crate) async fn chain(actor: &Actor<'_>, selection: &str) -> Value {
     let reply = actor.query(&format!("{{ chain(id: \"devnet\") {{ {selection} }} }}")).await.json();
     assert!(reply["errors"].is_null(), "{selection}: {reply}");
     reply["data"]["chain"].clone()
 }
 
 /// The code and the field of the one error that a selection must fail with.
-async fn failure(actor: &Actor<'_>, selection: &str) -> (String, Value) {
+pub(crate) async fn failure(actor: &Actor<'_>, selection: &str) -> (String, Value) {
     let reply = actor.query(&format!("{{ chain(id: \"devnet\") {{ {selection} }} }}")).await.json();
     let errors = reply["errors"].as_array().unwrap_or_else(|| panic!("{selection}: {reply}"));
     assert_eq!(errors.len(), 1, "{reply}");

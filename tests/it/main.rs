@@ -25,6 +25,7 @@ mod cache_shared;
 mod chains_failover;
 mod chains_reads;
 mod chains_send;
+mod chains_transactions;
 mod config;
 mod database_outages;
 mod events_log;

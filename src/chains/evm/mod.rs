@@ -6,7 +6,10 @@
 pub(super) mod address;
 pub(super) mod balance;
 mod call;
+pub(super) mod fee;
 pub(super) mod head;
 mod hex;
+mod revert;
 pub(super) mod send;
 pub(super) mod token;
+pub(super) mod transaction;

@@ -2,7 +2,7 @@
 //!
 //! Owns the endpoints of a chain, how far each has come, in which order they are asked, and when a second one is asked
 //! beside the first. It must never give the value of a node that is behind or of another chain, and never sends a write
-//! twice: reads go through [`Rpc::read`], writes through [`Rpc::takers`]. It knows no address, no amount and no
+//! twice: reads go through [`Rpc::read`] and its kin, writes through [`Rpc::takers`]. It knows no address, no amount and no
 //! transaction. `tests.rs` breaks it with nodes that hang, lie, lag and refuse.
 
 mod any;
@@ -161,7 +161,17 @@ impl Rpc {
 
     /// Reads by calls of one method: one answer for each, in their order.
     pub(in crate::chains) async fn read(&self, calls: &[Call]) -> Vec<Result<Answer, RpcError>> {
-        let batches: Vec<_> = calls.chunks(self.0.batch_size).map(|batch| self.race(batch)).collect();
+        self.race_all(calls, None).await
+    }
+
+    /// Reads what an endpoint may not know of, which it says by null in the part of an answer that the JSON pointer
+    /// `sought` names. That is believed only of an endpoint that keeps up, and when no other one that answers knows more.
+    pub(in crate::chains) async fn find(&self, calls: &[Call], sought: &'static str) -> Vec<Result<Answer, RpcError>> {
+        self.race_all(calls, Some(sought)).await
+    }
+
+    async fn race_all(&self, calls: &[Call], sought: Option<&'static str>) -> Vec<Result<Answer, RpcError>> {
+        let batches: Vec<_> = calls.chunks(self.0.batch_size).map(|batch| self.race(batch, sought)).collect();
         stream::iter(batches).buffered(BATCHES_AT_ONCE).collect::<Vec<_>>().await.concat()
     }
 

@@ -29,19 +29,23 @@ struct Race<'a> {
     rpc: &'a Rpc,
     calls: &'a [Call],
     answers: Vec<Option<Result<Answer, Refusal>>>,
+    /// What was answered by whom, where that was nothing; see [`Rpc::find`].
+    nothing: Vec<Option<Answer>>,
+    /// The part of an answer that is null where an endpoint knows nothing, if that is not to be believed at once.
+    sought: Option<&'static str>,
     failures: Failures,
     /// Who was asked and has not answered, in order.
     silent: Vec<Arc<Endpoint>>,
 }
 
 impl Rpc {
-    /// Reads by calls of one method, at most a batch.
-    pub(super) async fn race(&self, calls: &[Call]) -> Vec<Result<Answer, RpcError>> {
+    /// Reads by calls, at most a batch. Where the part `sought` of an answer is null, the next endpoint is asked as well.
+    pub(super) async fn race(&self, calls: &[Call], sought: Option<&'static str>) -> Vec<Result<Answer, RpcError>> {
         let Some(first) = calls.first() else { return Vec::new() };
         let deadline = self.0.clock.instant() + self.0.deadline;
         let mut order = self.order(first.method).into_iter();
-        let answers = vec![None; calls.len()];
-        let mut race = Race { rpc: self, calls, answers, failures: Failures::default(), silent: Vec::new() };
+        let (answers, nothing, failures) = (vec![None; calls.len()], vec![None; calls.len()], Failures::default());
+        let mut race = Race { rpc: self, calls, answers, nothing, sought, failures, silent: Vec::new() };
         let mut running = FuturesUnordered::new();
         self.0.hedges.deposit();
         let Some(mut hedge_at) = race.ask(order.next(), &mut running) else { return race.finish(None) };
@@ -141,8 +145,15 @@ impl Race<'_> {
     fn take(&mut self, place: usize, answer: Result<Value, Refusal>, endpoint: &Endpoint) {
         match answer {
             Ok(value) => {
+                let is_nothing = self.sought.is_some_and(|part| value.pointer(part).is_none_or(Value::is_null));
                 let answer = Answer { value, endpoint: Arc::clone(&endpoint.name) };
-                self.answers[place].get_or_insert(Ok(answer));
+                if !is_nothing {
+                    self.answers[place].get_or_insert(Ok(answer));
+                } else if self.rpc.best().is_some_and(|best| endpoint.has_not_seen(best.heads.latest.number)) {
+                    self.failures.note(&endpoint.name, &"it is behind, and knows nothing of this".into());
+                } else {
+                    self.nothing[place].get_or_insert(answer);
+                }
             }
             Err(refusal) if refusal.verdict() == Verdict::Final => {
                 self.answers[place].get_or_insert(Err(refusal));
@@ -155,14 +166,17 @@ impl Race<'_> {
         self.answers.iter().all(Option::is_some)
     }
 
-    /// The answers; what has none failed as `because` says, or as the endpoints did.
+    /// The answers; what has none failed as `because` says, or as the endpoints did. What nobody knew is nothing, once
+    /// everybody was asked.
     fn finish(self, because: Option<RpcError>) -> Vec<Result<Answer, RpcError>> {
+        let is_complete = because.is_none();
         let because = because.unwrap_or(RpcError::Failed(self.failures));
-        let answers = self.answers.into_iter();
+        let answers = self.answers.into_iter().zip(self.nothing);
         answers
-            .map(|answer| match answer {
-                Some(answer) => answer.map_err(RpcError::Refused),
-                None => Err(because.clone()),
+            .map(|(answer, nothing)| match (answer, nothing) {
+                (Some(answer), _) => answer.map_err(RpcError::Refused),
+                (None, Some(nothing)) if is_complete => Ok(nothing),
+                (None, _) => Err(because.clone()),
             })
             .collect()
     }

@@ -26,7 +26,7 @@ pub(in crate::chains) enum Verdict {
 }
 
 /// What nodes say when they lack a block or a state that others have. Codes do not tell: most of it is -32000.
-const UNKNOWN_HERE: [&str; 12] = [
+const UNKNOWN_HERE: [&str; 13] = [
     "header not found",
     "block not found",
     "unknown block",
@@ -39,6 +39,7 @@ const UNKNOWN_HERE: [&str; 12] = [
     "pruned",
     "block hash not found",
     "not currently canonical",
+    "indexing is in progress",
 ];
 
 const TOO_MUCH: [&str; 5] = ["rate limit", "too many requests", "limit exceeded", "capacity", "quota"];
@@ -84,6 +85,7 @@ mod tests {
             (-32_001, "Block not found", Verdict::Elsewhere),
             (-32_000, "missing trie node 1234 (path )", Verdict::Elsewhere),
             (-32_000, "hash 0x1 is not currently canonical", Verdict::Elsewhere),
+            (-32_000, "transaction indexing is in progress", Verdict::Elsewhere),
             (-32_602, "BlockOutOfRangeError: block height is 1", Verdict::Elsewhere),
             (-32_601, "the method eth_foo does not exist", Verdict::Elsewhere),
             (-32_016, "Minimum context slot has not been reached", Verdict::Elsewhere),

@@ -5,7 +5,10 @@
 
 pub(super) mod address;
 pub(super) mod balance;
+pub(super) mod fee;
 pub(super) mod head;
+mod message;
 pub(super) mod send;
 mod state;
 pub(super) mod token;
+pub(super) mod transaction;

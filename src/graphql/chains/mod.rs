@@ -1,7 +1,9 @@
 //! Chains in the schema.
 
+mod fee;
 mod mutation;
 mod query;
+mod transaction;
 mod types;
 
 pub(crate) use mutation::ChainsMutation;

@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject};
 
+use super::{
+    fee::{FeeEstimate, FeeInput},
+    transaction::ChainTransaction,
+};
 use crate::{
     chains::{self, BalanceQuery, EndpointStatus},
     graphql::{
@@ -77,6 +81,30 @@ impl Chain {
         let query = BalanceQuery { address, token, finality: at.into(), consistency: consistency.into() };
         let balance = ctx.scope().loaders().balance(&self.0, query).await;
         Some(balance.map(ChainBalance).map_err(|error| ApiError::from(error).into()))
+    }
+
+    /// A transaction; null where no endpoint knows it.
+    #[graphql(directive = rate_limit::apply(6000, 60))]
+    async fn transaction(
+        &self,
+        #[graphql(
+            desc = "On EVM chains its hash, `0x` and 64 hexadecimal digits; on Solana its first signature, 64 bytes in \
+            base 58."
+        )]
+        id: String,
+    ) -> Option<Result<ChainTransaction>> {
+        let found = self.0.transaction(&id).await.transpose()?;
+        Some(found.map(ChainTransaction).map_err(|error| ApiError::from(error).into()))
+    }
+
+    /// What it takes to be included in one of the next blocks. Holds at the newest block only.
+    #[graphql(directive = rate_limit::apply(6000, 60))]
+    async fn estimate_fee(
+        &self,
+        #[graphql(desc = "What is to be sent; without, a transfer of the native token.")] input: Option<FeeInput>,
+    ) -> Option<Result<FeeEstimate>> {
+        let fees = self.0.fees(&input.unwrap_or_default().into()).await;
+        Some(fees.map(FeeEstimate).map_err(|error| ApiError::from(error).into()))
     }
 }
 
@@ -226,7 +254,7 @@ impl ChainHead {
     }
 }
 
-pub(crate) struct ChainProvenance(chains::Provenance);
+pub(crate) struct ChainProvenance(pub(crate) chains::Provenance);
 
 /// Where a value of a chain comes from, and how far it can be relied on.
 #[Object]

@@ -75,6 +75,12 @@ impl Builder {
         self
     }
 
+    /// By the rules of this hard fork instead of the newest one.
+    pub(crate) fn hardfork(mut self, name: &str) -> Self {
+        self.arguments.extend(["--hardfork".to_owned(), name.to_owned()]);
+        self
+    }
+
     pub(crate) async fn start(mut self) -> Anvil {
         self.arguments.extend(["--host".to_owned(), "127.0.0.1".to_owned()]);
         Anvil(Node::start(program(), self.arguments).await)
