@@ -5,8 +5,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use super::{
     Balance, ChainError, ChainFamily, Consistency, Finality, Network, Transaction,
     balance::{BalanceKey, Wanted},
+    evm::log::Header,
     family::{Reading, TokenFacts},
     fee::{FeeKey, KeptFees},
+    follow::{BlockKey, Logs},
     provenance::Source,
     rpc::{Agreement, BlockRef, Head, Refusal, Rpc, RpcParts},
     signed::{Objection, Signed},
@@ -35,6 +37,7 @@ pub struct Chain {
     pub(super) rpc: Rpc,
     pub(super) memory: Memory,
     clock: Clock,
+    max_backfill: u64,
 }
 
 /// What is remembered of all chains.
@@ -44,6 +47,8 @@ pub(super) struct Memory {
     tokens: Cache<TokenKey, Arc<Token>, ChainError>,
     pub(super) transactions: Cache<TransactionKey, Option<Arc<Transaction>>, ChainError>,
     pub(super) fees: Cache<FeeKey, KeptFees, ChainError>,
+    pub(super) headers: Cache<BlockKey, Arc<Header>, ChainError>,
+    pub(super) logs: Cache<BlockKey, Logs, ChainError>,
 }
 
 /// Whose balance of what, at which block, and how sure.
@@ -92,6 +97,8 @@ impl Memory {
             tokens: Cache::new("tokens", *settings, tags, clock.clone(), chance.clone()),
             transactions: Cache::new("transactions", *settings, tags, clock.clone(), chance.clone()),
             fees: Cache::new("fees", *settings, tags, clock.clone(), chance.clone()),
+            headers: Cache::new("headers", *settings, tags, clock.clone(), chance.clone()),
+            logs: Cache::new("logs", *settings, tags, clock.clone(), chance.clone()),
         }
     }
 }
@@ -100,7 +107,14 @@ impl Chain {
     pub(super) fn new(network: Network, config: &ChainsConfig, parts: &RpcParts, memory: &Memory) -> Self {
         let family = ChainFamily::of(&network.identity);
         let rpc = Rpc::new(config, &network.id, ChainFamily::probe(&network.identity), family.pace(), parts);
-        Self { network: Arc::new(network), family, rpc, memory: memory.clone(), clock: parts.clock.clone() }
+        Self {
+            network: Arc::new(network),
+            family,
+            rpc,
+            memory: memory.clone(),
+            clock: parts.clock.clone(),
+            max_backfill: config.max_backfill_blocks,
+        }
     }
 
     /// What is known of it before anybody is asked.
@@ -123,14 +137,14 @@ impl Chain {
 
     /// How far it has come.
     pub async fn head(&self) -> Result<ChainHead, ChainError> {
-        let Head { heads, endpoint } = self.rpc.head().await?;
+        Ok(self.told(self.rpc.head().await?))
+    }
+
+    pub(super) fn told(&self, Head { heads, endpoint }: Head) -> ChainHead {
         let source = Source { endpoint, block: heads.latest, agreement: Agreement::ALONE };
         let timestamp = heads.timestamp.and_then(|seconds| Timestamp::from_timestamp(seconds, 0));
-        Ok(ChainHead {
-            latest: self.provenance(source, Finality::Latest),
-            finalized: heads.finalized.number,
-            timestamp,
-        })
+        let latest = self.provenance(source, Finality::Latest);
+        ChainHead { latest, finalized: heads.finalized.number, timestamp }
     }
 
     /// An address as the chain's explorers write it.
@@ -191,6 +205,11 @@ impl Chain {
     pub(super) async fn knows(&self, id: &str) -> Result<bool, ChainError> {
         let (call, place) = self.family.known(id);
         Ok(self.rpc.any(&call, |value| value.pointer(place).is_some_and(|found| !found.is_null())).await?)
+    }
+
+    /// A follower that is more blocks behind is turned away.
+    pub(super) fn max_backfill(&self) -> u64 {
+        self.max_backfill
     }
 
     /// The way to its nodes.

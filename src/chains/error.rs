@@ -76,6 +76,17 @@ pub enum ChainError {
         /// What was wrong, for operators.
         detail: Arc<str>,
     },
+    /// More blocks were undone than a follower remembers.
+    #[error("more blocks were undone than are remembered: begin without a cursor")]
+    TooDeep,
+    /// A follower was away for too long.
+    #[error("the cursor is {blocks} blocks behind, and at most {most} are made up for: begin without a cursor")]
+    TooFarBehind {
+        /// So many blocks behind.
+        blocks: u64,
+        /// As many are made up for.
+        most: u64,
+    },
     /// The load ended without an answer.
     #[error(transparent)]
     Lost(#[from] LoadLost),

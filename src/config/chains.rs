@@ -44,6 +44,9 @@ pub struct ChainsConfig {
     /// Calls that go to an endpoint in one JSON-RPC batch (1 to 1000).
     #[config(env = "TIDEGATE_CHAINS_BATCH_SIZE", default = 100)]
     pub batch_size: usize,
+    /// A follower of events who comes back with a cursor that is more blocks behind than this must begin anew (1 to 1000000).
+    #[config(env = "TIDEGATE_CHAINS_MAX_BACKFILL_BLOCKS", default = 10_000)]
+    pub max_backfill_blocks: u64,
     /// The fastest pace towards one endpoint, in requests per second for each method (1 to 100000).
     #[config(env = "TIDEGATE_CHAINS_MAX_PER_SECOND", default = 100)]
     pub max_per_second: u32,
@@ -171,6 +174,7 @@ impl ChainsConfig {
             within(10..=120_000, "chains.deadline_ms", self.deadline_ms, "10 to 120000"),
             within(0..=100, "chains.hedge_percentage", self.hedge_percentage.into(), "0 to 100"),
             within(1..=1_000, "chains.batch_size", self.batch_size as u64, "1 to 1000"),
+            within(1..=1_000_000, "chains.max_backfill_blocks", self.max_backfill_blocks, "1 to 1000000"),
             within(1..=100_000, "chains.max_per_second", self.max_per_second.into(), "1 to 100000"),
         ]
         .into_iter()

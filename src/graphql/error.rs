@@ -109,6 +109,10 @@ impl From<ChainError> for ApiError {
         match error {
             ChainError::UnknownChain { known, .. } => Self::new(ErrorCode::NotFound, message).detail("known", known),
             ChainError::Invalid(problems) => Self::bad_input(&problems),
+            ChainError::TooDeep => Self::new(ErrorCode::Conflict, message).detail("reason", "REORG_TOO_DEEP"),
+            ChainError::TooFarBehind { .. } => {
+                Self::new(ErrorCode::BadUserInput, message).detail("reason", "CURSOR_TOO_OLD")
+            }
             ChainError::NoToken(_) => Self::new(ErrorCode::NotFound, message),
             ChainError::Refused { .. } => Self::new(ErrorCode::BadUserInput, message).detail("reason", "CHAIN_REFUSED"),
             ChainError::Reverted { reason } => Self::new(ErrorCode::BadUserInput, message)

@@ -7,7 +7,7 @@ use super::{
     agent::{AgentMutation, AgentQuery, AgentSubscription},
     audit::AuditQuery,
     caches::CachesMutation,
-    chains::{ChainsMutation, ChainsQuery},
+    chains::{ChainsMutation, ChainsQuery, ChainsSubscription},
     context::Services,
     market::{MarketQuery, MarketSubscription},
     plan::{StopAfterValidation, Validator},
@@ -25,7 +25,7 @@ pub(crate) struct Mutation(AccessMutation, AgentMutation, CachesMutation, Chains
 
 /// What can be followed.
 #[derive(MergedSubscription, Default)]
-pub(crate) struct Subscription(AgentSubscription, MarketSubscription);
+pub(crate) struct Subscription(AgentSubscription, ChainsSubscription, MarketSubscription);
 
 /// The schema that executes.
 pub(crate) type Executable = Schema<Query, Mutation, Subscription>;

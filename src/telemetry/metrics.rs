@@ -126,6 +126,7 @@ pub const METRICS: &[Metric] = &[
     counter("tidegate_limit_backend_total", &["backend"], "Checks by who decided: Redis, memory, or this node alone."),
     gauge("tidegate_limit_keys", &[], "Accounts that the limiter remembers now."),
     counter("tidegate_chain_hedges_total", &["chain"], "Reads that went to a second endpoint as the first was slow."),
+    counter("tidegate_chain_reorgs_total", &["chain"], "Times that a follower was told that blocks were undone."),
     gauge("tidegate_chain_head", &["chain", "endpoint"], "Number of the newest block that an endpoint knows."),
     counter("tidegate_price_rounds_total", &["outcome"], "Coins priced, by how the sources agreed."),
     counter("tidegate_price_rejections_total", &["source", "reason"], "Quotes that did not go into a price."),

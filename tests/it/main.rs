@@ -22,6 +22,7 @@ mod bus_redis;
 mod cache_contract;
 mod cache_invalidate;
 mod cache_shared;
+mod chains_events;
 mod chains_failover;
 mod chains_reads;
 mod chains_send;

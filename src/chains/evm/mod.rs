@@ -9,6 +9,7 @@ mod call;
 pub(super) mod fee;
 pub(super) mod head;
 mod hex;
+pub(super) mod log;
 mod revert;
 pub(super) mod send;
 pub(super) mod token;

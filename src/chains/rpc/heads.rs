@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{
     sync::Notify,
-    time::{sleep, timeout_at},
+    time::{sleep, timeout, timeout_at},
 };
 
 use super::{Call, Failures, Refusal, Rpc, RpcError, endpoint::Endpoint};
@@ -79,6 +79,20 @@ impl Rpc {
             if timeout_at(deadline, told.changed()).await.is_err() {
                 return Err(RpcError::TimedOut);
             }
+        }
+    }
+
+    /// The next head that is another one than this. Waits for it, for as long as that takes.
+    pub(in crate::chains) async fn next_head(&self, known: Option<&Head>) -> Result<Head, RpcError> {
+        let mut told = self.0.told.subscribe();
+        loop {
+            told.borrow_and_update();
+            let head = self.head().await?;
+            if known.is_none_or(|known| known.heads != head.heads) {
+                return Ok(head);
+            }
+            // While somebody waits, the polling goes on.
+            let _ = timeout(self.0.poll * 4, told.changed()).await;
         }
     }
 

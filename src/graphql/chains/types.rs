@@ -223,7 +223,7 @@ impl ChainBalance {
     }
 }
 
-pub(crate) struct ChainHead(chains::ChainHead);
+pub(crate) struct ChainHead(pub(crate) chains::ChainHead);
 
 /// How far a chain has come.
 #[Object]

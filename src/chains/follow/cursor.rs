@@ -1,0 +1,67 @@
+//! A place as a text that means nothing to its holder. It is of one chain and filter, and of another it is none.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+use super::place::{Place, Seen};
+
+const VERSION: u8 = 1;
+/// No cursor is longer.
+const LONGEST: usize = 1_024;
+
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    version: u8,
+    of: u64,
+    told: u32,
+    finalized: u64,
+    since: u64,
+    blocks: Vec<(u64, [u8; 8])>,
+}
+
+pub(super) fn write(place: &Place, of: u64) -> String {
+    let bytes = |seen: &Seen| {
+        let digits = u64::from_str_radix(seen.short().trim_start_matches("0x"), 16).unwrap_or_default();
+        (seen.number, digits.to_be_bytes())
+    };
+    let blocks = place.thinned().into_iter().map(bytes).collect();
+    let wire = Wire { version: VERSION, of, told: place.told, finalized: place.finalized, since: place.since, blocks };
+    BASE64_URL_SAFE_NO_PAD.encode(postcard::to_stdvec(&wire).expect("numbers can always be written"))
+}
+
+pub(super) fn read(text: &str, of: u64) -> Option<Place> {
+    let bytes = (text.len() <= LONGEST).then(|| BASE64_URL_SAFE_NO_PAD.decode(text).ok()).flatten()?;
+    let (wire, rest): (Wire, _) = postcard::take_from_bytes(&bytes).ok()?;
+    if wire.version != VERSION || wire.of != of || !rest.is_empty() {
+        return None;
+    }
+    let seen =
+        |(number, hash): (u64, [u8; 8])| Seen { number, hash: format!("0x{:016x}", u64::from_be_bytes(hash)).into() };
+    Place::of(wire.blocks.into_iter().map(seen).collect(), wire.told, wire.finalized, wire.since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_comes_back_as_far_as_it_was_written() {
+        let block = |number: u64| Seen { number, hash: format!("0x{:0>64x}", u128::from(number) << 100).into() };
+        let mut place = Place::at(block(1), 1);
+        for number in 2..300 {
+            place.enter(block(number));
+        }
+        (place.told, place.finalized) = (7, 200);
+        let text = write(&place, 42);
+        assert!(text.len() < 300, "{}", text.len());
+        let back = read(&text, 42).unwrap();
+        assert_eq!((back.told, back.finalized, back.newest().number), (7, 200, 299));
+        assert!(back.newest().is(299, &block(299).hash) && back.knows(298, &block(298).hash));
+        for (bad, of) in [(text.as_str(), 43), (&text[1..], 42), ("", 42), ("AAAA", 42), (&"A".repeat(5_000), 42)] {
+            assert_eq!(read(bad, of), None, "{bad}");
+        }
+        let nothing = Wire { version: VERSION, of: 42, told: 0, finalized: 0, since: 0, blocks: Vec::new() };
+        let nothing = BASE64_URL_SAFE_NO_PAD.encode(postcard::to_stdvec(&nothing).unwrap());
+        assert_eq!(read(&nothing, 42), None);
+    }
+}

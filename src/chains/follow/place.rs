@@ -1,0 +1,137 @@
+//! Up to where a follower was told.
+
+use std::{collections::VecDeque, sync::Arc};
+
+/// As many blocks are remembered while following; a reorganisation that is deeper cannot be followed.
+const WINDOW: usize = 256;
+/// So many characters of a hash tell blocks of one number apart: `0x` and eight bytes.
+const SHORT: usize = 18;
+
+/// A block that a follower was told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its number.
+    pub number: u64,
+    /// Its hash, or the first eight bytes of it where it was read from a cursor.
+    pub hash: Arc<str>,
+}
+
+/// Up to where a follower was told. There is always a newest block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::chains) struct Place {
+    /// Blocks, the newest last; between those of a cursor some are missing.
+    seen: VecDeque<Seen>,
+    /// How many events of the newest block were told.
+    pub(in crate::chains) told: u32,
+    /// The newest final block that was told.
+    pub(in crate::chains) finalized: u64,
+    /// Where it began: nothing of this block and those before was told.
+    pub(in crate::chains) since: u64,
+}
+
+impl Seen {
+    pub(in crate::chains) fn is(&self, number: u64, hash: &str) -> bool {
+        self.number == number && self.short() == short(hash)
+    }
+
+    pub(super) fn short(&self) -> &str {
+        short(&self.hash)
+    }
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..SHORT).unwrap_or(hash)
+}
+
+impl Place {
+    /// Begins after this block.
+    pub(in crate::chains) fn at(block: Seen, finalized: u64) -> Self {
+        let since = block.number;
+        Self { seen: VecDeque::from([block]), told: u32::MAX, finalized, since }
+    }
+
+    /// Nothing if there is no block, or they are not in order.
+    pub(super) fn of(seen: Vec<Seen>, told: u32, finalized: u64, since: u64) -> Option<Self> {
+        let is_ordered = seen.windows(2).all(|pair| pair[0].number < pair[1].number);
+        (is_ordered && !seen.is_empty()).then(|| Self { seen: seen.into(), told, finalized, since })
+    }
+
+    pub(in crate::chains) fn newest(&self) -> &Seen {
+        self.seen.back().expect("there is always one")
+    }
+
+    pub(in crate::chains) fn oldest(&self) -> &Seen {
+        self.seen.front().expect("there is always one")
+    }
+
+    pub(in crate::chains) fn knows(&self, number: u64, hash: &str) -> bool {
+        self.seen.iter().rev().any(|seen| seen.is(number, hash))
+    }
+
+    /// Newest first.
+    pub(in crate::chains) fn blocks(&self) -> impl Iterator<Item = &Seen> {
+        self.seen.iter().rev()
+    }
+
+    /// Goes on to the next block, of which nothing was told yet.
+    pub(in crate::chains) fn enter(&mut self, block: Seen) {
+        self.seen.push_back(block);
+        self.told = 0;
+        while self.seen.len() > WINDOW {
+            self.seen.pop_front();
+        }
+    }
+
+    /// Goes back to a block, of which everything was told, or which is before all that was.
+    pub(in crate::chains) fn back_to(&mut self, block: Seen) {
+        if block.number < self.since {
+            *self = Self::at(block, self.finalized);
+            return;
+        }
+        while self.newest().number > block.number {
+            self.seen.pop_back();
+        }
+        self.told = u32::MAX;
+    }
+
+    /// The newest blocks, and older ones at growing distances: enough to find an ancestor not far above the true one.
+    pub(super) fn thinned(&self) -> Vec<&Seen> {
+        let mut kept: Vec<&Seen> = Vec::new();
+        let mut next = 0;
+        for (distance, seen) in self.seen.iter().rev().enumerate() {
+            if distance >= next || distance + 1 == self.seen.len() {
+                kept.push(seen);
+                next = if distance < 8 { distance + 1 } else { distance * 2 };
+            }
+        }
+        kept.reverse();
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(number: u64) -> Seen {
+        Seen { number, hash: format!("0x{number:064x}").into() }
+    }
+
+    #[test]
+    fn it_goes_on_and_back_and_forgets_what_is_old() {
+        let mut place = Place::at(block(10), 0);
+        for number in 11..=400 {
+            place.enter(block(number));
+        }
+        assert_eq!((place.newest().number, place.oldest().number, place.told), (400, 145, 0));
+        assert!(place.knows(399, &block(399).hash) && !place.knows(399, &block(398).hash));
+        place.back_to(block(390));
+        assert_eq!((place.newest().number, place.told), (390, u32::MAX));
+        let mut young = Place::at(block(10), 0);
+        young.enter(block(11));
+        young.back_to(block(8));
+        assert_eq!((young.newest().number, young.oldest().number, young.since), (8, 8, 8));
+        let numbers: Vec<u64> = place.thinned().iter().map(|seen| seen.number).collect();
+        assert_eq!(numbers, [145, 156, 270, 326, 354, 368, 374, 380, 382, 383, 384, 385, 386, 387, 388, 389, 390]);
+    }
+}
