@@ -37,8 +37,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(10);
 
-const CALLS: u64 = 2_000;
-const ROUNDS: usize = 5;
+const CALLS: u32 = 2_000;
+const ROUNDS: u32 = 5;
 
 #[tokio::main]
 async fn main() {
@@ -48,14 +48,14 @@ async fn main() {
     let chain = chains.find("devnet").expect("it is configured");
     println!("one balance, microseconds, the best of {ROUNDS} rounds of {CALLS} calls one after the other, in turn");
     let mut fastest = [Duration::MAX; 3];
-    for round in 0..ROUNDS as u64 {
-        let first = (round + 1) * CALLS;
+    for round in 1..=ROUNDS {
+        let first = u64::from(round * CALLS);
         let rounds = [ours(chain, first).await, cached(chain, first).await, bare(&provider, first).await];
         for (best, took) in fastest.iter_mut().zip(rounds) {
             *best = took.min(*best);
         }
     }
-    let [uncached, cached, bare] = fastest.map(|best| best.as_secs_f64() * 1e6 / CALLS as f64);
+    let [uncached, cached, bare] = fastest.map(|best| best.as_secs_f64() * 1e6 / f64::from(CALLS));
     println!("reference: alloy's provider {bare:.1}");
     println!("tidegate: uncached {uncached:.1}, {:.2} times the reference", uncached / bare);
     println!("tidegate: at the same block again {cached:.2}, {:.4} times the reference", cached / bare);
@@ -73,7 +73,7 @@ async fn read(chain: &Chain, number: u64) {
 
 async fn ours(chain: &Chain, first: u64) -> Duration {
     let began = Instant::now();
-    for number in first..first + CALLS {
+    for number in first..first + u64::from(CALLS) {
         read(chain, number).await;
     }
     began.elapsed()
@@ -89,7 +89,7 @@ async fn cached(chain: &Chain, number: u64) -> Duration {
 
 async fn bare(provider: &RootProvider, first: u64) -> Duration {
     let began = Instant::now();
-    for number in first..first + CALLS {
+    for number in first..first + u64::from(CALLS) {
         let address: Address = address(number).parse().expect("an address");
         provider.get_balance(address).await.expect("the node answers");
     }
