@@ -24,6 +24,7 @@ mod cache_invalidate;
 mod cache_shared;
 mod chains_failover;
 mod chains_reads;
+mod chains_sandbox;
 mod chains_send;
 mod config;
 mod database_outages;
