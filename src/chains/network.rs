@@ -63,6 +63,16 @@ impl Networks {
 }
 
 impl Network {
+    /// By which id a chain is known, by heart or because the configuration says so.
+    #[must_use]
+    pub fn known_as(identity: &NetworkIdentity, given: &[NetworkEntry]) -> Option<ChainId> {
+        let is_it = |network: &Network| match (&network.identity, identity) {
+            (NetworkIdentity::Evm { number, .. }, NetworkIdentity::Evm { number: wanted, .. }) => number == wanted,
+            (one, other) => one == other,
+        };
+        Networks::new(given).0.into_values().find(is_it).map(|network| network.id)
+    }
+
     fn known(line: Line) -> Self {
         let Line { id, name, evm, solana, symbol, coin } = line;
         let identity = match (evm, solana) {
@@ -101,5 +111,11 @@ mod tests {
         assert_eq!(known.find(&id("solana")).unwrap().native.decimals, 9);
         assert_eq!(&*changed.find(&id("ethereum")).unwrap().native.symbol, "TST");
         assert_eq!(known.find(&id("devnet")), None);
+        let number = |number| NetworkIdentity::Evm { number, symbol: "ANY".to_owned() };
+        assert_eq!(Network::known_as(&number(8_453), &[]), Some(id("base")));
+        assert_eq!(Network::known_as(&number(31_337), &[]), None);
+        assert_eq!(Network::known_as(&number(31_337), &given), Some(id("ethereum")));
+        let devnet = NetworkIdentity::Solana { genesis: "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG".to_owned() };
+        assert_eq!(Network::known_as(&devnet, &[]), Some(id("solana-devnet")));
     }
 }

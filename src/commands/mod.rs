@@ -37,7 +37,7 @@ enum Command {
     /// Serve with the configured upstreams.
     Serve(Listening),
     /// Serve with stand-ins for the upstreams, and print tokens and addresses to try: no network, no keys needed.
-    Sandbox(Listening),
+    Sandbox(sandbox::SandboxArgs),
     /// Bring the tables of the database up to date.
     Migrate(migrate::MigrateArgs),
     /// Look after the record of who did what.

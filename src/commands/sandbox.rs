@@ -2,15 +2,17 @@
 
 use std::{io, net::Ipv4Addr, time::Duration};
 
+use clap::Args;
 use tokio::net::TcpListener;
 
 use super::{CommandError, Listening, print, serve};
 use crate::{
     auth::dev,
-    config::{AuthConfig, load},
+    config::{AuthConfig, ChainsConfig, Config, load},
     http::{DevelopmentToken, GraphiqlSettings},
     model::{Clock, Role},
-    sandbox::StandIns,
+    resilience::Outbound,
+    sandbox::{GivenError, StandIns, Vendor, take_given},
     telemetry::{init, log_panics},
 };
 
@@ -19,8 +21,23 @@ const TOKEN_LIFETIME: Duration = Duration::from_hours(24);
 /// The same walk of prices at every start; they move with time all the same.
 const SEED: u64 = 1;
 
-pub(super) async fn run(args: Listening) -> Result<(), CommandError> {
-    let mut sources = args.sources();
+#[derive(Debug, Args)]
+pub(super) struct SandboxArgs {
+    #[command(flatten)]
+    listening: Listening,
+
+    /// Ask this node, such as anvil, instead of the stand-in for Ethereum. The node says which EVM chain it is of.
+    #[arg(long, value_name = "URL")]
+    evm_rpc: Option<String>,
+
+    /// Ask this node instead of the stand-in for Solana. It says which of Solana's networks it is of.
+    #[arg(long, value_name = "URL")]
+    solana_rpc: Option<String>,
+}
+
+pub(super) async fn run(args: SandboxArgs) -> Result<(), CommandError> {
+    let SandboxArgs { listening, evm_rpc, solana_rpc } = args;
+    let mut sources = listening.sources();
     for (key, value) in [
         ("http.graphiql", "true"),
         ("graphql.introspection", "true"),
@@ -43,10 +60,12 @@ pub(super) async fn run(args: Listening) -> Result<(), CommandError> {
         .await
         .map_err(|error| CommandError::Failed(format!("cannot start the stand-ins: {error}")))?;
     stand_ins.apply(&mut config.market);
+    let given = [("--evm-rpc", Vendor::Ethereum, evm_rpc), ("--solana-rpc", Vendor::Solana, solana_rpc)];
+    let chains = set_up_chains(&stand_ins, &mut config, given, &clock).await?;
     let tokens = tokens(&config.auth, &clock);
     let graphiql = GraphiqlSettings { tokens: tokens.clone(), ..GraphiqlSettings::default() };
     let app = serve::build(&config, telemetry, graphiql).await?;
-    print_tokens(&tokens, &stand_ins)?;
+    print_tokens(&chains, &tokens, &stand_ins)?;
     if !config.http.listen.ip().is_loopback() {
         print("Everybody who reaches this address can take the ADMIN token above: it is on the GraphiQL page.\n")?;
     }
@@ -64,6 +83,36 @@ async fn start_stand_ins(server: &TcpListener, clock: &Clock) -> io::Result<Stan
     }
 }
 
+/// Finds somebody who answers for each chain: the node that a flag names, or a stand-in where the settings name no node of
+/// any chain. Says, for people, who that is.
+async fn set_up_chains(
+    stand_ins: &StandIns,
+    config: &mut Config,
+    given: [(&str, Vendor, Option<String>); 2],
+    clock: &Clock,
+) -> Result<Vec<String>, CommandError> {
+    let outbound = Outbound::new(&config.resilience.outbound, clock.clone());
+    let outbound = outbound.map_err(|error| CommandError::Failed(error.to_string()))?;
+    let chains: &mut ChainsConfig = &mut config.chains;
+    let nobody_is_set = chains.endpoints.is_empty();
+    let mut said = Vec::new();
+    for (flag, vendor, url) in given {
+        match url {
+            Some(url) => match take_given(vendor, &url, &outbound, chains).await {
+                Ok(chain) => said.push(format!("{chain} is what the node of {flag} says.\n")),
+                Err(error @ GivenError::NoUrl) => return Err(CommandError::Usage(format!("{flag}: {error}"))),
+                Err(error) => return Err(CommandError::Failed(format!("{flag}: {error}"))),
+            },
+            None if nobody_is_set => {
+                stand_ins.stand_in_for(vendor, chains);
+                said.push(format!("{} is simulated.\n", vendor.path()));
+            }
+            None => {}
+        }
+    }
+    Ok(said)
+}
+
 /// None where only an issuer elsewhere can make tokens.
 fn tokens(config: &AuthConfig, clock: &Clock) -> Vec<DevelopmentToken> {
     if config.jwks_url.is_some() {
@@ -77,12 +126,12 @@ fn tokens(config: &AuthConfig, clock: &Clock) -> Vec<DevelopmentToken> {
         .into()
 }
 
-fn print_tokens(tokens: &[DevelopmentToken], stand_ins: &StandIns) -> Result<(), CommandError> {
+fn print_tokens(chains: &[String], tokens: &[DevelopmentToken], stand_ins: &StandIns) -> Result<(), CommandError> {
     let lines = tokens.iter().map(|DevelopmentToken { label, token }| format!("{label}\n  {}\n", token.expose()));
-    let lines: String = lines.collect();
+    let (lines, chains): (String, String) = (lines.collect(), chains.concat());
     let stand_ins = stand_ins.address();
     print(&format!(
-        "The sandbox: prices are simulated.\n\n{lines}\n\
+        "The sandbox: prices are simulated.\n{chains}\n{lines}\n\
          stand-ins on http://{stand_ins} (POST /faults/coingecko breaks one)\n"
     ))
 }

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use axum::{Router, extract::RawQuery, http::StatusCode, response::Response, routing::get};
 
 use super::{
+    blocks::number_at,
     exchange::{Swap, arguments, token},
     faults::json,
+    solana_node::SLOT_MS,
     vendor::Stand,
 };
 use crate::{
@@ -15,7 +17,6 @@ use crate::{
 };
 
 const KEPT_BPS: u32 = 8;
-const SLOT_MS: i64 = 400;
 
 struct Asked {
     input_mint: String,
@@ -84,7 +85,7 @@ fn write(asked: &Asked, out: Units, now: Timestamp) -> String {
         "platformFee": null,
         "priceImpactPct": "0.0002",
         "routePlan": [step("Raydium CLMM", 60), step("Whirlpool", 40)],
-        "contextSlot": now.timestamp_millis() / SLOT_MS,
+        "contextSlot": number_at(now, SLOT_MS),
         "timeTaken": 0.004,
     })
     .to_string()

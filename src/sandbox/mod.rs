@@ -1,16 +1,24 @@
-//! Stand-ins for the upstreams: loopback servers that speak the vendors' documented formats over simulated prices.
+//! Stand-ins for the upstreams: loopback servers that speak the vendors' documented formats over simulated prices, and
+//! nodes of chains over simulated blocks.
 //!
-//! Everything here is make-believe and says so: sources and venues that point here mark their quotes as simulated. Nothing of
-//! this room may be reached by `serve`. The next vendor is a file here and a variant of [`Vendor`].
-//! `tests.rs` reads the stand-ins through the real sources.
+//! Everything here is make-believe and says so: sources, venues and chains that point here mark what they say as simulated.
+//! Nothing of this room may be reached by `serve`. The next vendor is a file here and a variant of [`Vendor`].
+//! `tests/` reads the stand-ins through the real rooms.
 
+mod base58;
+mod blocks;
 mod coinbase;
 mod coingecko;
 mod control;
 mod defillama;
+mod evm_node;
 mod exchange;
 mod faults;
+mod given;
+mod holdings;
+mod jsonrpc;
 mod jupiter;
+mod solana_node;
 #[cfg(test)]
 mod tests;
 mod vendor;
@@ -29,9 +37,18 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
-pub use self::faults::{Fault, Faults};
-use self::{vendor::Stand, walk::Walks};
-use crate::{config::MarketConfig, market::Catalogue, model::Clock};
+use self::{
+    blocks::Blocks, evm_node::EvmNode, holdings::Holdings, solana_node::SolanaNode, vendor::Stand, walk::Walks,
+};
+pub use self::{
+    faults::{Fault, Faults},
+    given::{GivenError, take_given},
+};
+use crate::{
+    config::{ChainsConfig, EndpointEntry, MarketConfig},
+    market::Catalogue,
+    model::{ChainId, Clock},
+};
 
 /// Whom a stand-in stands in for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,17 +63,25 @@ pub enum Vendor {
     ZeroEx,
     /// The venue `jupiter`.
     Jupiter,
+    /// A node of the chain `ethereum`.
+    Ethereum,
+    /// A node of the chain `solana`.
+    Solana,
 }
 
 impl Vendor {
     /// Every vendor, in the order of their declaration.
-    pub const ALL: [Self; 5] = [Self::CoinGecko, Self::Coinbase, Self::DefiLlama, Self::ZeroEx, Self::Jupiter];
+    pub const ALL: [Self; 7] =
+        [Self::CoinGecko, Self::Coinbase, Self::DefiLlama, Self::ZeroEx, Self::Jupiter, Self::Ethereum, Self::Solana];
     /// Those that say what coins are worth.
     pub const SOURCES: [Self; 3] = [Self::CoinGecko, Self::Coinbase, Self::DefiLlama];
     /// Those that say what swaps would bring.
     pub const VENUES: [Self; 2] = [Self::ZeroEx, Self::Jupiter];
+    /// Those that say what is on chains.
+    pub const NODES: [Self; 2] = [Self::Ethereum, Self::Solana];
 
-    /// The vendor's first path segment on the stand-ins' port, which is also its source's or venue's name.
+    /// The vendor's first path segment on the stand-ins' port, which is also the name of its source or venue, or the id of
+    /// its chain.
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
@@ -65,7 +90,17 @@ impl Vendor {
             Self::DefiLlama => "defillama",
             Self::ZeroEx => "zero_ex",
             Self::Jupiter => "jupiter",
+            Self::Ethereum => "ethereum",
+            Self::Solana => "solana",
         }
+    }
+
+    /// The chain whose node it is.
+    ///
+    /// # Panics
+    /// Never: the paths of nodes are ids of chains.
+    fn chain(self) -> ChainId {
+        ChainId::new(self.path()).expect("the paths of nodes are ids of chains")
     }
 }
 
@@ -77,7 +112,7 @@ pub struct StandIns {
 }
 
 impl StandIns {
-    /// Starts the stand-ins on a free port; prices walk from `seed`, on the time of `clock`.
+    /// Starts the stand-ins on a free port; prices and blocks follow from `seed` and the time of `clock`.
     pub async fn start(clock: Clock, seed: u64) -> io::Result<Self> {
         Self::start_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?, &clock, seed)
     }
@@ -89,7 +124,8 @@ impl StandIns {
         let catalogue = Catalogue::embedded();
         let stands = Vendor::ALL.map(|vendor| Stand::new(vendor, catalogue.clone(), clock.clone(), Arc::clone(&walks)));
         let stop = CancellationToken::new();
-        let serving = axum::serve(listener, router(&stands)).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let serving =
+            axum::serve(listener, router(&stands, seed)).with_graceful_shutdown(stop.clone().cancelled_owned());
         // Serving on an open listener ends only when told to.
         tokio::spawn(serving.into_future());
         Ok(Self { stands, address, _running: stop.drop_guard() })
@@ -111,6 +147,13 @@ impl StandIns {
             *base_url = self.base_url(vendor);
             *simulated = true;
         }
+    }
+
+    /// Has a stand-in answer for the chain whose node it is, and marks that chain as simulated.
+    pub fn stand_in_for(&self, node: Vendor, config: &mut ChainsConfig) {
+        let (chain, url) = (node.chain(), self.base_url(node).as_str().into());
+        config.simulated.push(chain.to_string());
+        config.endpoints.push(EndpointEntry { chain, name: "stand-in".to_owned(), url });
     }
 
     /// Where all stand-ins listen, and where `POST /faults/{vendor}` breaks one.
@@ -152,12 +195,25 @@ impl StandIns {
     }
 }
 
-fn router(stands: &[Stand; Vendor::ALL.len()]) -> Router {
-    let [gecko, base, llama, zero_ex, jupiter] = stands.clone();
-    control::router(stands)
-        .nest(&format!("/{}", Vendor::CoinGecko.path()), coingecko::router(gecko))
-        .nest(&format!("/{}", Vendor::Coinbase.path()), coinbase::router(base))
-        .nest(&format!("/{}", Vendor::DefiLlama.path()), defillama::router(llama))
-        .nest(&format!("/{}", Vendor::ZeroEx.path()), zero_ex::router(zero_ex))
-        .nest(&format!("/{}", Vendor::Jupiter.path()), jupiter::router(jupiter))
+fn router(stands: &[Stand; Vendor::ALL.len()], seed: u64) -> Router {
+    let [gecko, base, llama, zero_ex, jupiter, ethereum, solana] = stands.clone();
+    let blocks = |stand: &Stand, pace_ms| {
+        let (clock, chain) = (stand.clock.clone(), stand.vendor.path());
+        Blocks { clock, seed, chain, pace_ms }
+    };
+    let holdings = |stand: &Stand| Holdings::of(&stand.vendor.chain());
+    let evm = EvmNode { blocks: blocks(&ethereum, evm_node::BLOCK_MS), holdings: holdings(&ethereum) };
+    let svm = SolanaNode { blocks: blocks(&solana, solana_node::SLOT_MS), holdings: holdings(&solana) };
+    let nest = |all: Router, (vendor, router): (Vendor, Router)| all.nest(&format!("/{}", vendor.path()), router);
+    [
+        (Vendor::CoinGecko, coingecko::router(gecko)),
+        (Vendor::Coinbase, coinbase::router(base)),
+        (Vendor::DefiLlama, defillama::router(llama)),
+        (Vendor::ZeroEx, zero_ex::router(zero_ex)),
+        (Vendor::Jupiter, jupiter::router(jupiter)),
+        (Vendor::Ethereum, jsonrpc::router(ethereum, evm)),
+        (Vendor::Solana, jsonrpc::router(solana, svm)),
+    ]
+    .into_iter()
+    .fold(control::router(stands), nest)
 }

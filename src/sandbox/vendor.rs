@@ -75,6 +75,12 @@ impl Stand {
         }
     }
 
+    /// Answers one request with so many calls to a node.
+    pub(super) async fn answer_calls(&self, calls: usize, answers: String) -> Response {
+        self.remember(calls);
+        self.faults.current().apply(answers).await
+    }
+
     fn listed(&self, asked: &[AssetId], fault: &Fault) -> Vec<Listed> {
         let mut walks = self.walks.lock();
         let known = asked.iter().filter(|coin| self.catalogue.find(coin.as_str()).is_some());

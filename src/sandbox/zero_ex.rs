@@ -11,6 +11,8 @@ use axum::{
 };
 
 use super::{
+    blocks::number_at,
+    evm_node::BLOCK_MS,
     exchange::{Swap, arguments, token},
     faults::json,
     vendor::Stand,
@@ -31,7 +33,6 @@ const CHAINS: [(u32, &str, u64); 5] = [
 ];
 const KEPT_BPS: u32 = 15;
 const GAS_UNITS: u64 = 187_000;
-const SECONDS_PER_BLOCK: i64 = 12;
 
 struct Asked {
     sell_token: String,
@@ -86,7 +87,7 @@ fn write(asked: &Asked, out: Units, now: Timestamp) -> String {
         })
     };
     serde_json::json!({
-        "blockNumber": (now.timestamp() / SECONDS_PER_BLOCK).to_string(),
+        "blockNumber": number_at(now, BLOCK_MS).to_string(),
         "buyAmount": out,
         "buyToken": asked.buy_token.to_lowercase(),
         "fees": { "integratorFee": null, "zeroExFee": null, "gasFee": null },

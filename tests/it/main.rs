@@ -25,6 +25,7 @@ mod cache_shared;
 mod chains_events;
 mod chains_failover;
 mod chains_reads;
+mod chains_sandbox;
 mod chains_send;
 mod chains_transactions;
 mod config;

@@ -15,7 +15,7 @@ use tidegate::{
     config::{Config, Secret},
     http::{DevelopmentToken, GraphiqlSettings, MetricsPage},
     model::{Chance, Clock},
-    sandbox::StandIns,
+    sandbox::{StandIns, Vendor},
     telemetry,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -56,6 +56,11 @@ pub(crate) async fn boot(mut config: Config) -> Booted {
     let clock = Clock::system();
     let stand_ins = StandIns::start(clock.clone(), 1).await.expect("loopback has free ports");
     stand_ins.apply(&mut config.market);
+    if config.chains.endpoints.is_empty() {
+        for node in Vendor::NODES {
+            stand_ins.stand_in_for(node, &mut config.chains);
+        }
+    }
     let listener = TcpListener::bind(config.http.listen).await.expect("loopback has free ports");
     let address = listener.local_addr().expect("a bound listener has an address");
     let parts = Parts {

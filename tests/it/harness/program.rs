@@ -26,18 +26,22 @@ pub(crate) struct Program {
 impl Program {
     /// Starts the sandbox over this database, and waits until it listens.
     pub(crate) async fn start(database: &DatabaseConfig) -> Self {
-        Self::run(program(database).stderr(Stdio::null())).await
+        Self::start_with(database, &[]).await
     }
 
     /// The same, and keeps everything that it can be made to log in a file.
     pub(crate) async fn start_logging(database: &DatabaseConfig, log: &Path) -> Self {
         let log = File::create(log).expect("a file");
-        Self::run(program(database).env("TIDEGATE_TELEMETRY_LOG_FILTER", "trace").stderr(log)).await
+        Self::run(sandbox(database).env("TIDEGATE_TELEMETRY_LOG_FILTER", "trace").stderr(log)).await
     }
 
-    async fn run(program: &mut Command) -> Self {
-        let sandbox = program.args(["sandbox", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
-        let mut child = sandbox.spawn().expect("the program starts");
+    /// The same, with further arguments.
+    pub(crate) async fn start_with(database: &DatabaseConfig, arguments: &[&str]) -> Self {
+        Self::run(sandbox(database).args(arguments).stderr(Stdio::null())).await
+    }
+
+    async fn run(sandbox: &mut Command) -> Self {
+        let mut child = sandbox.stdout(Stdio::piped()).spawn().expect("the program starts");
         let mut printed = BufReader::new(child.stdout.take().expect("piped")).lines();
         let base = loop {
             let line = timeout(PATIENCE, printed.next_line()).await.expect("the address is printed").expect("text");
@@ -57,6 +61,13 @@ impl Program {
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.expect("it can be killed");
     }
+}
+
+/// The sandbox over this database, on a free port.
+fn sandbox(database: &DatabaseConfig) -> Command {
+    let mut command = program(database);
+    command.args(["sandbox", "--listen", "127.0.0.1:0"]);
+    command
 }
 
 /// The program with nothing but this database in its environment.

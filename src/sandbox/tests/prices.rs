@@ -1,11 +1,11 @@
-//! The stand-ins read through the real sources, policies and client, on a real port and in real time.
+//! Prices: the stand-ins read through the real sources.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::*;
+use crate::sandbox::*;
 use crate::{
     bus::Bus,
     cache::{Cache, Tags},
