@@ -17,6 +17,9 @@ use tokio::{
 use super::{Call, Failures, Refusal, Rpc, RpcError, endpoint::Endpoint};
 use crate::{chains::EndpointStatus, model::Instant, resilience::CallKind};
 
+/// How long the first head waits for those of the other endpoints.
+const GRACE: Duration = Duration::from_millis(150);
+
 /// A block by its number, which is the slot on Solana, and its hash where the family reads by hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::chains) struct BlockRef {
@@ -70,8 +73,16 @@ impl Rpc {
         let began = self.0.clock.instant();
         loop {
             told.borrow_and_update();
-            if let Some(head) = self.best() {
-                return Ok(head);
+            let all_told = self.all_told();
+            let now = self.0.clock.instant();
+            // The first to tell may be one that is behind.
+            match self.best() {
+                Some(head) if all_told || now >= began + GRACE => return Ok(head),
+                Some(_) => {
+                    let _ = timeout_at(began + GRACE, told.changed()).await;
+                    continue;
+                }
+                None => {}
             }
             if let Some(failures) = self.all_failed_since(began) {
                 return Err(RpcError::Failed(Failures { reasons: failures, retry_after: None }));
@@ -177,6 +188,16 @@ impl Rpc {
             }
         };
         self.0.endpoints.iter().map(status).collect()
+    }
+
+    /// Whether every endpoint has told its head of late, or why it cannot.
+    fn all_told(&self) -> bool {
+        let (now, oldest) = (self.0.clock.instant(), self.0.poll * 2 + self.0.slack);
+        self.0.endpoints.iter().all(|endpoint| {
+            let known = endpoint.known();
+            let at = known.heads.map(|(_, at)| at).max(known.trouble.map(|(_, at)| at));
+            known.barred.is_some() || at.is_some_and(|at| now.saturating_duration_since(at) <= oldest)
+        })
     }
 
     /// Why no endpoint has a head, once all were asked since.
