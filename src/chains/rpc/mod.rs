@@ -3,7 +3,8 @@
 //! Owns the endpoints of a chain, how far each has come, in which order they are asked, and when a second one is asked
 //! beside the first. It must never give the value of a node that is behind or of another chain, and never sends a write
 //! twice: reads go through [`Rpc::read`] and its kin, writes through [`Rpc::takers`]. It knows no address, no amount and no
-//! transaction. `tests.rs` breaks it with nodes that hang, lie, lag and refuse.
+//! transaction. `tests/it/chains_failover.rs` breaks it with nodes that hang, lie,
+//! lag and refuse.
 
 mod any;
 mod endpoint;
@@ -12,8 +13,6 @@ mod quorum;
 mod race;
 mod refusal;
 mod send;
-#[cfg(test)]
-mod tests;
 mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
