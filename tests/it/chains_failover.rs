@@ -85,7 +85,6 @@ async fn reads_go_on(count: u64) -> Vec<(&'static str, Duration, Duration)> {
     let ((one, at_one), (two, at_two)) = (proxy(&node).await, proxy(&node).await);
     let three = Relay::start(&node.url()).await;
     let app = app(&[at_one, at_two, three.url()]).await;
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
     let mut next = 1_000_000;
     let mut some = || {
         next += count;
@@ -93,7 +92,7 @@ async fn reads_go_on(count: u64) -> Vec<(&'static str, Duration, Duration)> {
     };
     reads(&app, some(), async || {}).await;
     let healthy = reads(&app, some(), async || {}).await;
-    assert_eq!(healthy.endpoints, names(&["one"]), "the first is preferred");
+    assert!(healthy.endpoints.contains("one"), "the first is preferred, but for hedged reads: {:?}", healthy.endpoints);
 
     let stalled = reads(&app, some(), async || one.stall()).await;
     one.pass().await;
