@@ -4,7 +4,10 @@
 use std::{fs, process::Command};
 
 use serde_json::{Value, json};
-use tidegate::config::DatabaseConfig;
+use tidegate::{
+    config::DatabaseConfig,
+    store::{DatabaseError, Transaction},
+};
 
 use crate::harness::{FreshDatabase, PATIENCE, PostgresServer, SmallDisk, TestApp, until};
 
@@ -91,22 +94,46 @@ async fn a_full_disk() {
     app.stop().await;
 }
 
-/// Its files may be read and not written, not even by root.
+/// Lets files of a database be read and not written, not even by root, or written again. Says whether that works here.
+fn change(database: &FreshDatabase, flag: &str) -> bool {
+    let files = ["tidegate.db", "tidegate.db-wal"].map(|name| database.config.folder.join(name));
+    let output = Command::new("chattr").arg(flag).args(files.iter().filter(|file| file.exists())).output();
+    let works = output.is_ok_and(|output| output.status.success());
+    if !works {
+        println!("skipped: chattr does not work here, so that files cannot be made read-only for root");
+    }
+    works
+}
+
+/// Nobody has written before, so that the file is opened for writing only now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_were_opened_while_they_were_read_only() {
+    let database = FreshDatabase::sqlite();
+    let stores = database.stores().await;
+    if !change(&database, "+i") {
+        return;
+    }
+    let write = async || {
+        let mut transaction = stores.log.write().await?;
+        let Transaction::Sqlite(connection) = &mut transaction else { panic!("this is SQLite") };
+        let written = sqlx::query("DELETE FROM commands").execute(&mut **connection).await;
+        written.map(drop).map_err(|error| stores.log.failed(error))
+    };
+    let refused = write().await;
+    assert!(change(&database, "-i"));
+    assert_eq!(refused, Err(DatabaseError::ReadOnly));
+    until("it can be written", async || write().await.is_ok()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_became_read_only() {
     let database = FreshDatabase::sqlite();
     let app = app(&database.config).await;
-    let change = |flag: &str| {
-        let files = ["tidegate.db", "tidegate.db-wal"].map(|name| database.config.folder.join(name));
-        let output = Command::new("chattr").arg(flag).args(files).output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    if !change("-i") {
-        println!("skipped: chattr does not work here, so that files cannot be made read-only for root");
+    if !change(&database, "-i") {
         return;
     }
-    let broken = async || assert!(change("+i"));
-    let mend = async || assert!(change("-i"));
+    let broken = async || assert!(change(&database, "+i"));
+    let mend = async || assert!(change(&database, "-i"));
     broken_and_healed(&app, "the database", broken, mend).await;
     app.stop().await;
 }

@@ -13,8 +13,8 @@ use crate::chains::{
 
 /// A follower that is further behind reads ranges of final blocks first.
 const NEAR: u64 = 64;
-/// As many final blocks are read at once.
-const RANGE: u64 = 500;
+/// As many final blocks are read at once, at most.
+const LONGEST_RANGE: u64 = 500;
 
 /// One follower.
 pub(super) struct Walker {
@@ -24,11 +24,13 @@ pub(super) struct Walker {
     /// None before the first head.
     place: Option<Place>,
     head: Option<Head>,
+    /// As many final blocks are read at once: nodes refuse ranges that hold too much.
+    range: u64,
 }
 
 impl Walker {
     pub(super) fn new(chain: Chain, filter: LogFilter, fingerprint: u64, place: Option<Place>) -> Self {
-        Self { chain, filter, fingerprint, place, head: None }
+        Self { chain, filter, fingerprint, place, head: None, range: LONGEST_RANGE }
     }
 
     /// What is new, at least one thing. Waits for it, however long that takes.
@@ -127,7 +129,7 @@ impl Walker {
 
     /// Tells what lies between the newest block and the newest final one, a range of it.
     async fn read_final(
-        &self,
+        &mut self,
         place: &mut Place,
         finalized: u64,
         news: &mut Vec<ChainEvent>,
@@ -137,9 +139,12 @@ impl Walker {
             self.undo(place, base, news);
         }
         let from = place.newest().number + u64::from(place.told == u32::MAX);
-        let upto = finalized.min(place.newest().number + RANGE);
+        let upto = finalized.min(place.newest().number + self.range);
         let end = self.chain.header_at(upto).await?;
-        let (logs, endpoint) = self.chain.logs_between(from, upto, &self.filter).await?;
+        let read = self.chain.logs_between(from, upto, &self.filter).await;
+        // The next try is of fewer blocks, or again of more.
+        self.range = if read.is_ok() { (self.range * 2).min(LONGEST_RANGE) } else { (self.range / 2).max(1) };
+        let (logs, endpoint) = read?;
         for log in logs {
             if log.block_number > place.newest().number {
                 place.enter(Seen { number: log.block_number, hash: Arc::clone(&log.block_hash) });

@@ -47,7 +47,11 @@ async fn look(stores: &Stores) -> Result<(), DatabaseError> {
             file.reopen_if_changed();
         }
         let looked = async { if must_write { try_writing(store).await } else { ask(store).await } };
-        timeout(store.0.deadline, looked).await.unwrap_or(Err(DatabaseError::TimedOut)).map_err(as_outage)?;
+        let found = timeout(store.0.deadline, looked).await.unwrap_or(Err(DatabaseError::TimedOut));
+        if let (Err(DatabaseError::ReadOnly), Either::Sqlite(file)) = (&found, &store.0.place) {
+            file.renew();
+        }
+        found.map_err(as_outage)?;
     }
     Ok(())
 }

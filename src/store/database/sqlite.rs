@@ -84,6 +84,13 @@ impl SqliteFile {
         }
     }
 
+    /// Opens the same file anew. What could not be written when it was opened is open for reading alone, however it has
+    /// become since.
+    pub(super) fn renew(&self) {
+        let mut opened = self.opened.lock();
+        *opened = Opened::new(opened.number, &self.options, self.readers, self.deadline, opened.identity);
+    }
+
     /// How many other files were opened at the path before.
     pub(super) fn number(&self) -> u64 {
         self.opened.lock().number
