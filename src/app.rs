@@ -107,7 +107,7 @@ impl App {
         let reach =
             Reach { config, upstreams: &upstreams, outbound: &outbound, tags: &tags, chance: &chance, background };
         let (prices, chains) = (reach.prices(bus, leadership), reach.chains());
-        let swaps = reach.swaps(&prices);
+        let swaps = reach.swaps(&prices, &chains);
         let sends = Sends::new(chains.clone(), kept.events.clone(), kept.audit.clone());
 
         // Where it is asked.
@@ -185,9 +185,9 @@ impl Reach<'_> {
         Prices::new(parts, &config.market)
     }
 
-    fn swaps(&self, prices: &Prices) -> Swaps {
+    fn swaps(&self, prices: &Prices, chains: &Chains) -> Swaps {
         let (config, StoreParts { clock, tasks, stop }) = (&self.config.market, self.background.clone());
-        let venues = venues::build(config, self.upstreams, self.outbound, &clock);
+        let venues = venues::build(config, self.upstreams, self.outbound, &clock, chains);
         let parts = SwapParts { venues, tokens: Tokens::embedded(), prices: prices.clone(), clock, tasks, stop };
         Swaps::new(parts, config)
     }

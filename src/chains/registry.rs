@@ -37,8 +37,8 @@ pub struct ChainParts {
     pub stop: CancellationToken,
 }
 
-/// All chains that have an endpoint. Clones share everything.
-#[derive(Debug, Clone)]
+/// All chains that have an endpoint; by default none. Clones share everything.
+#[derive(Debug, Clone, Default)]
 pub struct Chains(Arc<BTreeMap<ChainId, Chain>>);
 
 impl Chains {

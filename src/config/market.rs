@@ -59,6 +59,9 @@ pub struct MarketConfig {
     /// The venue `jupiter`.
     #[config(nested)]
     pub jupiter: JupiterConfig,
+    /// The venue `uniswap`.
+    #[config(nested)]
+    pub uniswap: UniswapConfig,
 }
 
 /// CoinGecko: by coin id, keyless or with a demo or pro key.
@@ -159,6 +162,14 @@ pub struct JupiterConfig {
     /// Whether its quotes are marked as simulated; the sandbox sets this for its stand-ins.
     #[config(env = "TIDEGATE_MARKET_JUPITER_SIMULATED", default = false)]
     pub simulated: bool,
+}
+
+/// Uniswap v3: pools of Ethereum, Base, Arbitrum One, OP Mainnet and Polygon, asked through the chain's own endpoints.
+#[derive(Debug, Clone, Config)]
+pub struct UniswapConfig {
+    /// Whether this venue is asked about chains that have an endpoint; the sandbox's stand-ins have no pools.
+    #[config(env = "TIDEGATE_MARKET_UNISWAP_ENABLED", default = true)]
+    pub enabled: bool,
 }
 
 impl MarketConfig {

@@ -40,7 +40,9 @@ pub use http::{HttpConfig, WebSocketConfig};
 pub use limits::{InvalidOutageOverride, InvalidOverride, LimitOverride, LimitsConfig, OnOutage, OutageOverride};
 pub use listing::{Setting, Source, declared};
 pub use load::{Loaded, Sources, load};
-pub use market::{CoinGeckoConfig, CoinbaseConfig, DefiLlamaConfig, JupiterConfig, MarketConfig, ZeroExConfig};
+pub use market::{
+    CoinGeckoConfig, CoinbaseConfig, DefiLlamaConfig, JupiterConfig, MarketConfig, UniswapConfig, ZeroExConfig,
+};
 pub use probe::Kind;
 pub use problem::Problem;
 pub use reference::{as_markdown, as_text};

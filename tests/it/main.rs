@@ -61,6 +61,7 @@ mod schema;
 mod secrets_in_logs;
 mod sse_streams;
 mod swaps;
+mod swaps_uniswap;
 mod ws_faults;
 mod ws_protocol;
 mod ws_shutdown;

@@ -10,6 +10,7 @@ pub(super) mod fee;
 pub(super) mod head;
 mod hex;
 pub(super) mod log;
+pub(super) mod quoter;
 mod revert;
 pub(super) mod send;
 pub(super) mod token;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{QuoteAsk, QuoteVenue, RouteStep, VenueError, VenueGas, VenueQuote, build};
 use crate::{
+    chains::Chains,
     config::{MarketConfig, Secret},
     market::{
         Tokens,
@@ -35,7 +36,7 @@ async fn configured(venue: &str, answer: Vec<u8>, change: impl FnOnce(&mut Marke
     config.zero_ex.api_key = Some(Secret::from("key-0"));
     change(&mut config);
     let (upstreams, outbound, clock) = callers();
-    let built = build(&config, &upstreams, &outbound, &clock);
+    let built = build(&config, &upstreams, &outbound, &clock, &Chains::default());
     let found = built.into_iter().find(|built| built.adapter.name() == venue).unwrap();
     Responder { venue: found.adapter, heads }
 }
@@ -282,7 +283,7 @@ async fn zero_ex_is_asked_with_a_key_or_as_a_stand_in() {
         let mut config = MarketConfig::defaults();
         change(&mut config);
         let (upstreams, outbound, clock) = callers();
-        let built = build(&config, &upstreams, &outbound, &clock);
+        let built = build(&config, &upstreams, &outbound, &clock, &Chains::default());
         assert_eq!(upstreams.list().len(), built.len(), "who is not asked is no upstream");
         built.iter().map(|venue| venue.adapter.name()).collect::<Vec<_>>()
     };

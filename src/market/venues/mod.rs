@@ -8,6 +8,7 @@
 mod contract;
 mod jupiter;
 mod numbers;
+mod uniswap;
 mod zero_ex;
 
 use std::sync::Arc;
@@ -15,9 +16,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
-use self::{jupiter::Jupiter, zero_ex::ZeroEx};
+use self::{jupiter::Jupiter, uniswap::Uniswap, zero_ex::ZeroEx};
 use super::wire::Line;
 use crate::{
+    chains::Chains,
     config::MarketConfig,
     model::{ChainId, Clock, Timestamp, Token, Units},
     resilience::{CallError, Outbound, Upstreams},
@@ -119,9 +121,16 @@ pub struct Venue {
     pub simulated: bool,
 }
 
-/// The venues that the configuration enables, each registered as an upstream of its name.
+/// The venues that the configuration enables, each registered as an upstream of its name; what is asked on its chain goes
+/// through the chain's own.
 #[must_use]
-pub fn build(config: &MarketConfig, upstreams: &Upstreams, outbound: &Outbound, clock: &Clock) -> Vec<Venue> {
+pub fn build(
+    config: &MarketConfig,
+    upstreams: &Upstreams,
+    outbound: &Outbound,
+    clock: &Clock,
+    chains: &Chains,
+) -> Vec<Venue> {
     let line = |name: &'static str| Line {
         policy: upstreams.register(name, upstreams.defaults()),
         outbound: outbound.clone(),
@@ -139,6 +148,9 @@ pub fn build(config: &MarketConfig, upstreams: &Upstreams, outbound: &Outbound, 
     let section = &config.jupiter;
     if section.enabled {
         seat(Arc::new(Jupiter::new(section, line(jupiter::NAME))), section.simulated);
+    }
+    if config.uniswap.enabled {
+        seat(Arc::new(Uniswap::new(chains.clone())), false);
     }
     venues
 }
