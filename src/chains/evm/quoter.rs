@@ -13,7 +13,7 @@ use crate::{
 const TIERS: [u32; 4] = [100, 500, 3_000, 10_000];
 
 sol! {
-    /// QuoterV2, as far as it is asked.
+    /// `QuoterV2`, as far as it is asked.
     interface Quoter {
         struct ExactInput {
             address tokenIn;

@@ -281,6 +281,8 @@ async fn venues_are_asked_about_the_chains_that_they_serve() {
 async fn zero_ex_is_asked_with_a_key_or_as_a_stand_in() {
     let names = |change: fn(&mut MarketConfig)| {
         let mut config = MarketConfig::defaults();
+        // It has no upstream of its own, but its chain's.
+        config.uniswap.enabled = false;
         change(&mut config);
         let (upstreams, outbound, clock) = callers();
         let built = build(&config, &upstreams, &outbound, &clock, &Chains::default());
