@@ -368,7 +368,8 @@ async fn a_projection_is_built_anew_beside_the_old_one(database: FreshDatabase) 
     });
     let rebuilt = projector.rebuild("sums").await.unwrap();
     assert_eq!(rebuilt.generation, 2);
-    assert!(rebuilt.events >= 700, "{rebuilt:?}");
+    // The running projector reads for the new generation, too: it may have read any part of it.
+    assert!(rebuilt.events <= 750, "{rebuilt:?}");
     let newest = writing.await.unwrap();
     assert!(projector.shows("sums", newest, PATIENCE).await);
     assert_eq!(database.rows_of_index(&stores, TOTAL).await, [700 / 10 * 45 + 50]);
