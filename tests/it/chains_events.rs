@@ -64,6 +64,12 @@ async fn events_of(node: &Anvil) -> BTreeMap<(u64, u64), String> {
     logs.as_array().unwrap().iter().map(event).collect()
 }
 
+/// The newest block that an endpoint is known to have.
+async fn head_of(app: &TestApp, endpoint: usize) -> Option<u64> {
+    let told = app.admin().query("{ chain(id: \"devnet\") { endpoints { head } } }").await.json();
+    told["data"]["chain"]["endpoints"][endpoint]["head"].as_str()?.parse().ok()
+}
+
 /// A client that believes what it is told.
 #[derive(Default)]
 struct Client {
@@ -215,20 +221,32 @@ async fn a_node_that_is_behind_undoes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn heads_come_as_they_are_made() {
+async fn heads_come_once_and_as_they_are_made() {
     let node = node().await;
-    let app = app(&[node.url()]).await;
+    let relay = Relay::start(&node.url()).await;
+    let app = app(&[relay.url()]).await;
     let mut socket = app.alice().connect().await;
     socket.send(subscribe("1", "subscription { chainHeads(chain: \"devnet\") { number hash } }")).await;
-    let head = async |socket: &mut Socket| socket.message().await["payload"]["data"]["chainHeads"].clone();
+    let head = async |socket: &mut Socket| {
+        let head = socket.message().await["payload"]["data"]["chainHeads"].clone();
+        (head["number"].as_str().unwrap().parse::<u64>().unwrap(), head["hash"].clone())
+    };
     let first = head(&mut socket).await;
     node.mine(1).await;
     let second = head(&mut socket).await;
-    let number = |head: &Value| head["number"].as_str().unwrap().parse::<u64>().unwrap();
-    assert!(number(&second) > number(&first), "{first} {second}");
+    assert_eq!(second.0, first.0 + 1);
     node.reorg(1).await;
     let third = head(&mut socket).await;
-    assert!(number(&third) == number(&second) && third["hash"] != second["hash"], "{second} {third}");
+    assert!(third.0 == second.0 && third.1 != second.1, "{second:?} {third:?}");
+    // A node that falls back a little has no news.
+    relay.set(Fault::Lags(2));
+    until("the node is behind", async || head_of(&app, 0).await == Some(third.0 - 2)).await;
+    relay.set(Fault::None);
+    node.mine(1).await;
+    assert_eq!(head(&mut socket).await.0, third.0 + 1);
+    // One that goes back to another branch has.
+    node.rpc("anvil_rollback", json!([3])).await;
+    assert_eq!(head(&mut socket).await.0, third.0 - 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@
 //! so that nodes on different branches never mix.
 
 mod cursor;
+mod heads;
 mod place;
 mod source;
 mod walk;
@@ -19,7 +20,7 @@ use self::place::Place;
 pub use self::place::Seen;
 pub(super) use self::source::{BlockKey, Logs};
 pub use super::evm::log::{Log, LogFilter};
-use super::{Chain, ChainError, ChainFamily, ChainHead, Provenance};
+use super::{Chain, ChainError, ChainFamily, Provenance};
 use crate::model::FieldError;
 
 /// How long a follower waits after nodes have failed it.
@@ -55,23 +56,6 @@ pub struct Applied {
 }
 
 impl Chain {
-    /// The heads of the chain as they come; a slow reader misses some. For ever.
-    pub fn heads(&self) -> impl Stream<Item = ChainHead> + Send + use<> {
-        let chain = self.clone();
-        async_stream::stream! {
-            let mut known = None;
-            loop {
-                match chain.rpc().next_head(known.as_ref()).await {
-                    Ok(head) => {
-                        yield chain.told(head.clone());
-                        known = Some(head);
-                    }
-                    Err(_) => sleep(PAUSE).await,
-                }
-            }
-        }
-    }
-
     /// Checks a filter and a cursor, and follows what they ask for: after the cursor, or from the head on. It ends after an
     /// error, and only then.
     ///

@@ -145,6 +145,20 @@ impl Rpc {
 
     /// The newest head that is believed, unless all are too old.
     pub(super) fn best(&self) -> Option<Head> {
+        self.believed().pop()
+    }
+
+    /// The heads of the endpoints that keep up, the newest first.
+    pub(in crate::chains) fn abreast(&self) -> Vec<Head> {
+        let mut heads = self.believed();
+        heads.reverse();
+        let newest = heads.first().map_or(0, |head| head.heads.latest.number);
+        heads.retain(|head| head.heads.latest.number + self.0.max_lag >= newest);
+        heads
+    }
+
+    /// The heads that are believed, the newest last.
+    fn believed(&self) -> Vec<Head> {
         let now = self.0.clock.instant();
         let oldest = self.0.poll * 2 + self.0.slack;
         let mut heads: Vec<Head> = self
@@ -160,9 +174,9 @@ impl Rpc {
             .collect();
         heads.sort_by_key(|head| head.heads.latest.number);
         // The middle one, or the higher of two: of two, one is more likely to be behind than to make blocks up.
-        let middle = heads.get(heads.len() / 2)?.heads.latest.number;
+        let middle = heads.get(heads.len() / 2).map_or(0, |head| head.heads.latest.number);
         heads.retain(|head| head.heads.latest.number.saturating_sub(middle) <= self.0.max_lag);
-        heads.pop()
+        heads
     }
 
     /// Whether an endpoint is too far behind what the chain is read at.

@@ -125,7 +125,8 @@ pub(crate) struct ChainsSubscription;
 
 #[Subscription]
 impl ChainsSubscription {
-    /// The newest block of a chain, as it comes. A slow reader misses those in between.
+    /// The newest block of a chain, as it comes: each once, and after a reorganisation the new one. A slow reader misses those
+    /// in between.
     #[graphql(directive = auth::apply(RequiredRole::User))]
     async fn chain_heads(
         &self,
