@@ -8,7 +8,7 @@ use super::{
     evm::log::Header,
     family::{Reading, TokenFacts},
     fee::{FeeKey, KeptFees},
-    follow::{BlockKey, Logs},
+    follow::{BlockKey, Following, Logs},
     provenance::Source,
     rpc::{Agreement, BlockRef, Head, Refusal, Rpc, RpcParts},
     signed::{Objection, Signed},
@@ -37,7 +37,7 @@ pub struct Chain {
     pub(super) rpc: Rpc,
     pub(super) memory: Memory,
     clock: Clock,
-    max_backfill: u64,
+    pub(super) following: Following,
 }
 
 /// What is remembered of all chains.
@@ -113,7 +113,7 @@ impl Chain {
             rpc,
             memory: memory.clone(),
             clock: parts.clock.clone(),
-            max_backfill: config.max_backfill_blocks,
+            following: Following::new(config, family.pace()),
         }
     }
 
@@ -205,11 +205,6 @@ impl Chain {
     pub(super) async fn knows(&self, id: &str) -> Result<bool, ChainError> {
         let (call, place) = self.family.known(id);
         Ok(self.rpc.any(&call, |value| value.pointer(place).is_some_and(|found| !found.is_null())).await?)
-    }
-
-    /// A follower that is more blocks behind is turned away.
-    pub(super) fn max_backfill(&self) -> u64 {
-        self.max_backfill
     }
 
     /// The way to its nodes.

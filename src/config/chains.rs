@@ -47,6 +47,9 @@ pub struct ChainsConfig {
     /// A follower of events who comes back with a cursor that is more blocks behind than this must begin anew (1 to 1000000).
     #[config(env = "TIDEGATE_CHAINS_MAX_BACKFILL_BLOCKS", default = 10_000)]
     pub max_backfill_blocks: u64,
+    /// So many blocks does a follower of events remember: a reorganisation that is deeper ends it (16 to 10000).
+    #[config(env = "TIDEGATE_CHAINS_WINDOW_BLOCKS", default = 256)]
+    pub window_blocks: usize,
     /// The fastest pace towards one endpoint, in requests per second for each method (1 to 100000).
     #[config(env = "TIDEGATE_CHAINS_MAX_PER_SECOND", default = 100)]
     pub max_per_second: u32,
@@ -175,6 +178,7 @@ impl ChainsConfig {
             within(0..=100, "chains.hedge_percentage", self.hedge_percentage.into(), "0 to 100"),
             within(1..=1_000, "chains.batch_size", self.batch_size as u64, "1 to 1000"),
             within(1..=1_000_000, "chains.max_backfill_blocks", self.max_backfill_blocks, "1 to 1000000"),
+            within(16..=10_000, "chains.window_blocks", self.window_blocks as u64, "16 to 10000"),
             within(1..=100_000, "chains.max_per_second", self.max_per_second.into(), "1 to 100000"),
         ]
         .into_iter()

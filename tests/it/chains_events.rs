@@ -1,7 +1,5 @@
-//! Following heads and events of a real node by the front door, over reorganisations and cut connections: what a client
+//! Following heads and events of real nodes by the front door, over reorganisations and cut connections: what a client
 //! builds from what it is told is what the node has.
-
-use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tidegate::{
@@ -9,59 +7,74 @@ use tidegate::{
     model::Chance,
 };
 
-use crate::harness::{Anvil, Fault, Relay, Socket, TestApp, subscribe, until};
+use crate::harness::{Anvil, Fault, Proxy, Relay, Socket, TestApp, subscribe, until};
 
 /// Whoever calls it, it emits an event with what it was called with as its topic and its data.
 const EMITTER_CODE: &str = "0x366000600037600035366000a100";
 const EMITTER: &str = "0x000000000000000000000000000000000000E717";
-
-const EVENTS: &str = "subscription ($after: String, $addresses: [String!]!, $topics: [[String!]!]!) {
-    chainEvents(chain: \"devnet\", filter: {addresses: $addresses, topics: $topics}, after: $after) {
+const EVENTS: &str = "subscription ($after: String, $chain: ID!, $filter: ChainEventFilter!) {
+    chainEvents(chain: $chain, filter: $filter, after: $after) {
         __typename
         ... on ChainEventApplied { blockNumber blockHash index transactionId address topics data cursor
             provenance { endpoint blockHash } }
         ... on ChainEventsUndone { blockNumber blockHash cursor }
         ... on ChainEventsFinalized { blockNumber cursor } } }";
 
-async fn app(urls: &[String]) -> TestApp {
-    let endpoints = ["one", "two"].iter().zip(urls).map(|(name, url)| format!("devnet/{name}={url}"));
+async fn app_with(urls: &[String], network: &str, adjust: impl FnOnce(&mut tidegate::config::ChainsConfig)) -> TestApp {
+    let endpoints = ["one", "two", "three"].iter().zip(urls).map(|(name, url)| format!("devnet/{name}={url}"));
     let endpoints: Vec<_> = endpoints.map(|text| EndpointEntry::parse(&text).unwrap()).collect();
     let builder = TestApp::builder().config(|config| {
         config.chains.endpoints = endpoints;
-        config.chains.networks = vec![NetworkEntry::try_from("devnet=evm:31337:ETH".to_owned()).unwrap()];
+        config.chains.networks = vec![NetworkEntry::try_from(format!("devnet={network}")).unwrap()];
         config.chains.head_poll_ms = 50;
         config.chains.max_backfill_blocks = 1_000;
         config.chains.max_per_second = 10_000;
+        adjust(&mut config.chains);
     });
     builder.start().await
 }
 
+async fn app(urls: &[String]) -> TestApp {
+    app_with(urls, "evm:31337:ETH", |_| {}).await
+}
+
 async fn node() -> Anvil {
-    let node = Anvil::start().await;
+    prepared(Anvil::start().await).await
+}
+
+async fn prepared(node: Anvil) -> Anvil {
     node.set_code(EMITTER, EMITTER_CODE).await;
     node.mine(5).await;
     node
 }
 
+async fn emission(node: &Anvil, number: u64) -> Value {
+    json!({"from": node.rich().await, "to": EMITTER, "data": format!("0x{number:064x}"), "gas": "0x186a0"})
+}
+
 /// Emits an event in a block of its own, and waits until the node has it.
 async fn emit(node: &Anvil, number: u64) {
-    let wish = json!({"from": node.rich().await, "to": EMITTER, "data": format!("0x{number:064x}"), "gas": "0x186a0"});
-    let transaction = node.rpc("eth_sendTransaction", json!([wish])).await;
+    let transaction = node.rpc("eth_sendTransaction", json!([emission(node, number).await])).await;
     until("it is in a block", async || {
         !node.rpc("eth_getTransactionReceipt", json!([transaction])).await["blockNumber"].is_null()
     })
     .await;
 }
 
-/// Block, index and topic of each event that the node has.
-async fn events_of(node: &Anvil) -> BTreeMap<(u64, u64), String> {
+/// Block, index and name of something that a follower is told: a log's topic.
+type Event = (u64, u64, String);
+
+/// Each event that the node has.
+async fn events_of(node: &Anvil) -> Vec<Event> {
     let all = json!([{"fromBlock": "0x0", "toBlock": "latest", "address": EMITTER}]);
-    let hex = |value: &Value| u64::from_str_radix(&value.as_str().unwrap()[2..], 16).unwrap();
     let logs = node.rpc("eth_getLogs", all).await;
-    let event = |log: &Value| {
-        ((hex(&log["blockNumber"]), hex(&log["logIndex"])), log["topics"][0].as_str().unwrap().to_owned())
-    };
+    let event =
+        |log: &Value| (hex(&log["blockNumber"]), hex(&log["logIndex"]), log["topics"][0].as_str().unwrap().to_owned());
     logs.as_array().unwrap().iter().map(event).collect()
+}
+
+fn hex(value: &Value) -> u64 {
+    u64::from_str_radix(&value.as_str().unwrap()[2..], 16).unwrap()
 }
 
 /// The newest block that an endpoint is known to have.
@@ -70,40 +83,100 @@ async fn head_of(app: &TestApp, endpoint: usize) -> Option<u64> {
     told["data"]["chain"]["endpoints"][endpoint]["head"].as_str()?.parse().ok()
 }
 
+/// A node of either family, and what is followed there.
+enum Ground {
+    Evm(Anvil),
+}
+
+impl Ground {
+    async fn evm() -> Self {
+        Self::Evm(node().await)
+    }
+
+    async fn app(&self) -> TestApp {
+        match self {
+            Self::Evm(node) => app(&[node.url()]).await,
+        }
+    }
+
+    fn filter(&self) -> Value {
+        match self {
+            Self::Evm(_) => json!({"addresses": [EMITTER]}),
+        }
+    }
+
+    async fn emit(&self, number: u64) {
+        match self {
+            Self::Evm(node) => emit(node, number).await,
+        }
+    }
+
+    async fn mine(&self, blocks: u64) {
+        match self {
+            Self::Evm(node) => node.mine(blocks).await,
+        }
+    }
+
+    async fn reorg(&self, depth: u64, chance: &Chance) {
+        match self {
+            Self::Evm(node) if chance.number().is_multiple_of(2) => {
+                let other = emission(node, chance.number()).await;
+                node.reorg_with(depth, other).await;
+            }
+            Self::Evm(node) => node.reorg(depth).await,
+        }
+    }
+
+    async fn events(&self) -> Vec<Event> {
+        match self {
+            Self::Evm(node) => events_of(node).await,
+        }
+    }
+}
+
 /// A client that believes what it is told.
 #[derive(Default)]
 struct Client {
-    events: BTreeMap<(u64, u64), String>,
+    events: Vec<Event>,
     cursor: Option<String>,
     finalized: u64,
     undone: u32,
 }
 
 impl Client {
-    async fn connect(&self, app: &TestApp) -> Socket {
+    async fn connect(&self, app: &TestApp, filter: &Value) -> Socket {
         let mut socket = app.alice().connect().await;
-        let variables = json!({"after": self.cursor, "addresses": [EMITTER], "topics": []});
+        let variables = json!({"after": self.cursor, "chain": "devnet", "filter": filter});
         let payload = json!({"query": EVENTS, "variables": variables});
         socket.send(json!({"id": "1", "type": "subscribe", "payload": payload})).await;
         socket
     }
 
+    /// Begins at the head.
+    async fn begin(app: &TestApp, filter: &Value) -> (Self, Socket) {
+        let mut client = Self::default();
+        let mut socket = client.connect(app, filter).await;
+        client.take(&socket.message().await);
+        (client, socket)
+    }
+
     fn take(&mut self, message: &Value) {
         assert_eq!(message["type"], "next", "{message}");
         let told = &message["payload"]["data"]["chainEvents"];
-        let number = |name: &str| told[name].as_str().unwrap_or_else(|| panic!("{message}")).parse::<u64>().unwrap();
+        let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{message}")).to_owned();
+        let number = |name: &str| text(&told[name]).parse::<u64>().unwrap();
         match told["__typename"].as_str() {
             Some("ChainEventApplied") => {
-                let place = (number("blockNumber"), number("index"));
-                assert!(self.events.keys().all(|known| *known < place), "in order, and none twice: {told}");
+                let event = (number("blockNumber"), number("index"), text(&told["topics"][0]));
+                assert!(self.events.last().is_none_or(|last| *last < event), "in order, and none twice: {told}");
                 assert_eq!(told["provenance"]["blockHash"], told["blockHash"]);
                 assert_eq!(told["data"], told["topics"][0]);
-                self.events.insert(place, told["topics"][0].as_str().unwrap().to_owned());
+                self.events.push(event);
             }
             Some("ChainEventsUndone") => {
                 let holds = number("blockNumber");
                 assert!(holds >= self.finalized, "what is final is not undone: {told}");
-                self.events.retain(|(block, _), _| *block <= holds);
+                self.events.retain(|(block, ..)| *block <= holds);
                 self.undone += 1;
             }
             Some("ChainEventsFinalized") => {
@@ -112,112 +185,214 @@ impl Client {
             }
             _ => panic!("{message}"),
         }
-        self.cursor = Some(told["cursor"].as_str().unwrap().to_owned());
+        self.cursor = Some(text(&told["cursor"]));
     }
 
     /// Listens until it has what the node has.
-    async fn catch_up(&mut self, socket: &mut Socket, node: &Anvil) {
-        let expected = events_of(node).await;
+    async fn catch_up(&mut self, socket: &mut Socket, expected: &[Event]) {
         while self.events != expected {
             self.take(&socket.message().await);
         }
     }
 }
 
-/// Emits, reorganises, and cuts the connection at seeded moments.
-async fn follow(steps: u64, seed: u64) {
-    let (node, chance) = (node().await, Chance::seeded(seed));
-    let app = app(&[node.url()]).await;
-    let mut client = Client::default();
-    let mut socket = client.connect(&app).await;
-    client.take(&socket.message().await);
-    let (mut cuts, mut reorgs) = (0, 0);
-    for step in 0..steps {
-        emit(&node, step).await;
-        match chance.number() % 6 {
+/// Emits, reorganises, and cuts the connection at so many seeded moments.
+async fn follow(ground: &Ground, cuts: u64, seed: u64) {
+    let (app, filter, chance) = (ground.app().await, ground.filter(), Chance::seeded(seed));
+    let (mut client, mut socket) = Client::begin(&app, &filter).await;
+    let (mut step, mut cut, mut reorgs) = (0, 0, 0);
+    while cut < cuts {
+        step += 1;
+        ground.emit(step).await;
+        match chance.number() % 5 {
             0 => {
-                node.reorg(chance.number() % 5 + 1).await;
+                if chance.number().is_multiple_of(2) {
+                    client.catch_up(&mut socket, &ground.events().await).await;
+                }
+                ground.reorg(chance.number() % 5 + 1, &chance).await;
                 reorgs += 1;
             }
-            1 => node.mine(chance.number() % 3 + 1).await,
-            2 => client.catch_up(&mut socket, &node).await,
-            3 => {
-                // Away for a while: what comes meanwhile is made up for, also what is undone.
+            1 => ground.mine(chance.number() % 3 + 1).await,
+            2 => client.catch_up(&mut socket, &ground.events().await).await,
+            _ => {
+                // Cut off in the middle, and away for a while: what comes meanwhile is made up for, also what is undone.
+                match chance.number() % 3 {
+                    0 => client.take(&socket.message().await),
+                    1 => client.catch_up(&mut socket, &ground.events().await).await,
+                    _ => {}
+                }
                 drop(socket);
                 for number in 0..chance.number() % 3 {
-                    emit(&node, 1_000 * step + number).await;
+                    ground.emit(1_000 * step + number).await;
                 }
-                socket = client.connect(&app).await;
-                cuts += 1;
+                if chance.number().is_multiple_of(3) {
+                    ground.reorg(chance.number() % 5 + 1, &chance).await;
+                    reorgs += 1;
+                }
+                socket = client.connect(&app, &filter).await;
+                cut += 1;
             }
-            _ => {}
         }
     }
     // A head that is higher than all before, so that there is something to go on to.
-    node.mine(3).await;
-    client.catch_up(&mut socket, &node).await;
-    println!("{steps} events, {reorgs} reorganisations, {} of them told, {cuts} cuts", client.undone);
-    assert!(client.undone > 0 && cuts > 0);
+    ground.mine(3).await;
+    client.catch_up(&mut socket, &ground.events().await).await;
+    let (held, undone) = (client.events.len(), client.undone);
+    println!("{step} steps, {held} events, {reorgs} reorganisations, {undone} of them told, {cut} cuts");
+    assert!(undone >= 3 && held as u64 >= step / 2 && client.finalized > 0);
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_has_what_the_node_has() {
-    follow(60, 3).await;
+async fn a_client_has_what_an_evm_node_has() {
+    follow(&Ground::evm().await, 20, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "make soak"]
-async fn soak_a_client_has_what_the_node_has() {
+async fn soak_a_client_has_what_a_node_has() {
     for seed in 0..3 {
-        follow(250, seed).await;
+        follow(&Ground::evm().await, 100, seed).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_away_for_long_catches_up_and_who_for_too_long_is_told() {
     let node = node().await;
-    let app = app(&[node.url()]).await;
-    let mut client = Client::default();
-    let mut socket = client.connect(&app).await;
-    client.take(&socket.message().await);
+    // A range that a node finds too long is read in parts.
+    let relay = Relay::start(&node.url()).await;
+    relay.set(Fault::Narrow(100));
+    let (app, filter) = (app(&[relay.url()]).await, json!({"addresses": [EMITTER]}));
+    let (mut client, mut socket) = Client::begin(&app, &filter).await;
     emit(&node, 1).await;
-    client.catch_up(&mut socket, &node).await;
+    client.catch_up(&mut socket, &events_of(&node).await).await;
     drop(socket);
     for number in 2..6 {
         emit(&node, number).await;
         node.mine(150).await;
     }
-    let mut socket = client.connect(&app).await;
-    client.catch_up(&mut socket, &node).await;
-    while client.finalized < 300 {
+    let mut socket = client.connect(&app, &filter).await;
+    client.catch_up(&mut socket, &events_of(&node).await).await;
+    let finalized = hex(&node.rpc("eth_getBlockByNumber", json!(["finalized", false])).await["number"]);
+    while client.finalized < finalized {
         client.take(&socket.message().await);
     }
+    assert_eq!((client.finalized, client.undone), (finalized, 0));
     drop(socket);
     node.mine(1_100).await;
-    let mut socket = client.connect(&app).await;
+    let mut socket = client.connect(&app, &filter).await;
     let message = socket.message().await;
     let error = &message["payload"][0]["extensions"];
     assert_eq!((&error["code"], &error["reason"]), (&json!("BAD_USER_INPUT"), &json!("CURSOR_TOO_OLD")), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_is_behind_undoes_nothing() {
-    let node = node().await;
+async fn a_reorganisation_deeper_than_the_window_is_told() {
+    let (node, filter) = (node().await, json!({"addresses": [EMITTER]}));
+    let app = app_with(&[node.url()], "evm:31337:ETH", |chains| chains.window_blocks = 16).await;
+    let (mut client, mut socket) = Client::begin(&app, &filter).await;
+    for number in 0..24 {
+        emit(&node, number).await;
+    }
+    client.catch_up(&mut socket, &events_of(&node).await).await;
+    node.reorg(20).await;
+    node.mine(1).await;
+    let message = loop {
+        let message = socket.message().await;
+        if message["type"] != "next" {
+            break message;
+        }
+        client.take(&message);
+    };
+    let error = &message["payload"][0]["extensions"];
+    assert_eq!((&error["code"], &error["reason"]), (&json!("CONFLICT"), &json!("REORG_TOO_DEEP")), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_behind_or_hangs_undoes_nothing() {
+    let (node, filter) = (node().await, json!({"addresses": [EMITTER]}));
     node.mine(30).await;
-    let (one, two) = (Relay::start(&node.url()).await, Relay::start(&node.url()).await);
-    let app = app(&[one.url(), two.url()]).await;
-    let mut client = Client::default();
-    let mut socket = client.connect(&app).await;
-    client.take(&socket.message().await);
-    for (step, fault) in
-        [Fault::None, Fault::Lags(3), Fault::Lags(20), Fault::Garbage, Fault::None].into_iter().enumerate()
-    {
+    let port = node.url().rsplit(':').next().unwrap().parse().unwrap();
+    let (one, two) = (Relay::start(&node.url()).await, Proxy::start(port).await);
+    let urls = [one.url(), format!("http://127.0.0.1:{}", two.port())];
+    let app = app_with(&urls, "evm:31337:ETH", |chains| chains.try_timeout_ms = 500).await;
+    let (mut client, mut socket) = Client::begin(&app, &filter).await;
+    let faults =
+        [Fault::None, Fault::Lags(3), Fault::Lags(20), Fault::Garbage, Fault::None, Fault::Lags(2), Fault::None];
+    for (step, fault) in faults.into_iter().enumerate() {
         one.set(fault);
+        // At the end the other one hangs, and while the first is well it does not matter.
+        if step + 1 == faults.len() {
+            two.stall();
+        }
         emit(&node, step as u64).await;
-        client.catch_up(&mut socket, &node).await;
+        client.catch_up(&mut socket, &events_of(&node).await).await;
     }
     assert_eq!(client.undone, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_on_different_branches_undo_nothing_while_both_go_on() {
+    let filter = json!({"addresses": [EMITTER]});
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let node = Anvil::builder().reproducible().start().await;
+        node.rpc("anvil_setBlockTimestampInterval", json!([1])).await;
+        nodes.push(prepared(node).await);
+    }
+    let app = app(&[nodes[0].url(), nodes[1].url()]).await;
+    let (mut client, mut socket) = Client::begin(&app, &filter).await;
+    // What both of them have, so that they are on one chain.
+    for node in &nodes {
+        emit(node, 1).await;
+    }
+    assert_eq!(events_of(&nodes[0]).await, events_of(&nodes[1]).await);
+    client.catch_up(&mut socket, &events_of(&nodes[0]).await).await;
+    // The branch that is followed is that of the first, as it alone goes on.
+    emit(&nodes[0], 1_000).await;
+    client.catch_up(&mut socket, &events_of(&nodes[0]).await).await;
+    emit(&nodes[1], 2_000).await;
+    for number in 1..10 {
+        // The other one is ahead for a moment, and that is seen.
+        emit(&nodes[1], 2_000 + number).await;
+        let ahead = hex(&nodes[1].rpc("eth_blockNumber", json!([])).await);
+        until("it is seen", async || head_of(&app, 1).await == Some(ahead)).await;
+        emit(&nodes[0], 1_000 + number).await;
+        client.catch_up(&mut socket, &events_of(&nodes[0]).await).await;
+    }
+    assert_eq!(client.undone, 0);
+    // Until it is left behind.
+    nodes[1].mine(20).await;
+    client.catch_up(&mut socket, &events_of(&nodes[1]).await).await;
+    assert_eq!(client.undone, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_undone_below_the_beginning_is_told() {
+    let evm = Ground::evm().await;
+    let Ground::Evm(node) = &evm;
+    let app = evm.app().await;
+    let (mut client, mut socket) = Client::begin(&app, &evm.filter()).await;
+    node.reorg_with(3, emission(node, 7).await).await;
+    let there = evm.events().await;
+    assert!(there[0].0 < 5, "it is in a block below that at which the client began: {there:?}");
+    client.catch_up(&mut socket, &there).await;
+    assert_eq!(client.undone, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_others_has_a_cursor_at_once() {
+    let (node, filter) = (node().await, json!({"addresses": [EMITTER]}));
+    let app = app(&[node.url()]).await;
+    let (mut first, mut socket) = Client::begin(&app, &filter).await;
+    emit(&node, 1).await;
+    first.catch_up(&mut socket, &events_of(&node).await).await;
+    let (mut second, other) = Client::begin(&app, &filter).await;
+    assert!(second.cursor.is_some());
+    drop(other);
+    emit(&node, 2).await;
+    let mut other = second.connect(&app, &filter).await;
+    second.catch_up(&mut other, &events_of(&node).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -251,33 +426,31 @@ async fn heads_come_once_and_as_they_are_made() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_makes_no_sense_is_refused() {
-    let node = node().await;
-    let app = app(&[node.url()]).await;
-    let mut cursors = Client::default();
-    let mut socket = cursors.connect(&app).await;
-    cursors.take(&socket.message().await);
+    let evm = Ground::evm().await;
+    let app = &evm.app().await;
+    let (here, _socket) = Client::begin(app, &evm.filter()).await;
     let topic = format!("0x{}", "a".repeat(64));
-    for (addresses, topics, after, fields) in [
-        (json!([]), json!([]), Value::Null, json!([["filter", "addresses"]])),
+    for (filter, after, fields) in [
+        (json!({"addresses": []}), Value::Null, json!(["filter.addresses"])),
         (
-            json!(["0x1"]),
-            json!([["0x1"]]),
-            Value::Null,
-            json!([["filter", "addresses", "0"], ["filter", "topics", "0"]]),
+            json!({"addresses": ["0x1"], "topics": [[], ["0x1"]]}),
+            json!("nonsense"),
+            json!(["filter.addresses.0", "filter.topics.1", "after"]),
         ),
-        (json!([EMITTER]), json!([]), json!("nonsense"), json!([["after"]])),
+        (evm.filter(), json!("nonsense"), json!(["after"])),
         // A cursor of another filter is none of this one's.
-        (json!([EMITTER]), json!([[topic]]), json!(cursors.cursor), json!([["after"]])),
+        (json!({"addresses": [EMITTER], "topics": [[topic]]}), json!(here.cursor), json!(["after"])),
     ] {
-        let mut socket = app.alice().connect().await;
-        let variables = json!({"addresses": addresses, "topics": topics, "after": after});
-        let payload = json!({"query": EVENTS, "variables": variables});
-        socket.send(json!({"id": "1", "type": "subscribe", "payload": payload})).await;
+        let after = after.as_str().map(str::to_owned);
+        let mut socket = Client { cursor: after, ..Client::default() }.connect(app, &filter).await;
         let message = socket.message().await;
         let extensions = &message["payload"][0]["extensions"];
         assert_eq!(extensions["code"], "BAD_USER_INPUT", "{message}");
-        let named: Vec<Value> =
-            extensions["fields"].as_array().unwrap().iter().map(|problem| problem["field"].clone()).collect();
+        let path = |problem: &Value| {
+            let names = problem["field"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
+            names.collect::<Vec<_>>().join(".")
+        };
+        let named: Vec<String> = extensions["fields"].as_array().unwrap().iter().map(path).collect();
         assert_eq!(json!(named), fields, "{message}");
     }
 }

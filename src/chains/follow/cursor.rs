@@ -5,9 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use super::place::{Place, Seen};
 
-const VERSION: u8 = 1;
+/// The first byte says what follows, and in which form.
+const BLOCKS: u8 = 1;
 /// No cursor is longer.
 const LONGEST: usize = 1_024;
+
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    (text.len() <= LONGEST).then(|| BASE64_URL_SAFE_NO_PAD.decode(text).ok()).flatten()
+}
 
 #[derive(Serialize, Deserialize)]
 struct Wire {
@@ -15,7 +20,6 @@ struct Wire {
     of: u64,
     told: u32,
     finalized: u64,
-    since: u64,
     blocks: Vec<(u64, [u8; 8])>,
 }
 
@@ -25,19 +29,19 @@ pub(super) fn write(place: &Place, of: u64) -> String {
         (seen.number, digits.to_be_bytes())
     };
     let blocks = place.thinned().into_iter().map(bytes).collect();
-    let wire = Wire { version: VERSION, of, told: place.told, finalized: place.finalized, since: place.since, blocks };
+    let wire = Wire { version: BLOCKS, of, told: place.told, finalized: place.finalized, blocks };
     BASE64_URL_SAFE_NO_PAD.encode(postcard::to_stdvec(&wire).expect("numbers can always be written"))
 }
 
 pub(super) fn read(text: &str, of: u64) -> Option<Place> {
-    let bytes = (text.len() <= LONGEST).then(|| BASE64_URL_SAFE_NO_PAD.decode(text).ok()).flatten()?;
+    let bytes = bytes(text)?;
     let (wire, rest): (Wire, _) = postcard::take_from_bytes(&bytes).ok()?;
-    if wire.version != VERSION || wire.of != of || !rest.is_empty() {
+    if wire.version != BLOCKS || wire.of != of || !rest.is_empty() {
         return None;
     }
     let seen =
         |(number, hash): (u64, [u8; 8])| Seen { number, hash: format!("0x{:016x}", u64::from_be_bytes(hash)).into() };
-    Place::of(wire.blocks.into_iter().map(seen).collect(), wire.told, wire.finalized, wire.since)
+    Place::of(wire.blocks.into_iter().map(seen).collect(), wire.told, wire.finalized)
 }
 
 #[cfg(test)]
@@ -47,9 +51,9 @@ mod tests {
     #[test]
     fn a_place_comes_back_as_far_as_it_was_written() {
         let block = |number: u64| Seen { number, hash: format!("0x{:0>64x}", u128::from(number) << 100).into() };
-        let mut place = Place::at(block(1), 1);
+        let mut place = Place::of(vec![block(1)], u32::MAX, 1).unwrap();
         for number in 2..300 {
-            place.enter(block(number));
+            place.enter(block(number), 256);
         }
         (place.told, place.finalized) = (7, 200);
         let text = write(&place, 42);
@@ -60,7 +64,7 @@ mod tests {
         for (bad, of) in [(text.as_str(), 43), (&text[1..], 42), ("", 42), ("AAAA", 42), (&"A".repeat(5_000), 42)] {
             assert_eq!(read(bad, of), None, "{bad}");
         }
-        let nothing = Wire { version: VERSION, of: 42, told: 0, finalized: 0, since: 0, blocks: Vec::new() };
+        let nothing = Wire { version: BLOCKS, of: 42, told: 0, finalized: 0, blocks: Vec::new() };
         let nothing = BASE64_URL_SAFE_NO_PAD.encode(postcard::to_stdvec(&nothing).unwrap());
         assert_eq!(read(&nothing, 42), None);
     }

@@ -6,6 +6,7 @@
 //! so that nodes on different branches never mix.
 
 mod cursor;
+mod following;
 mod heads;
 mod place;
 mod source;
@@ -18,7 +19,10 @@ use tokio::time::sleep;
 
 use self::place::Place;
 pub use self::place::Seen;
-pub(super) use self::source::{BlockKey, Logs};
+pub(super) use self::{
+    following::Following,
+    source::{BlockKey, Logs},
+};
 pub use super::evm::log::{Log, LogFilter};
 use super::{Chain, ChainError, ChainFamily, Provenance};
 use crate::model::FieldError;
@@ -107,7 +111,7 @@ fn follow(mut walker: walk::Walker) -> impl Stream<Item = Result<ChainEvent, Cha
 }
 
 impl ChainEvent {
-    fn new(news: News, place: &Place, fingerprint: u64) -> Self {
-        Self { news, cursor: cursor::write(place, fingerprint) }
+    fn new(news: News, cursor: String) -> Self {
+        Self { news, cursor }
     }
 }

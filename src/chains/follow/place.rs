@@ -2,8 +2,6 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-/// As many blocks are remembered while following; a reorganisation that is deeper cannot be followed.
-const WINDOW: usize = 256;
 /// So many characters of a hash tell blocks of one number apart: `0x` and eight bytes.
 const SHORT: usize = 18;
 
@@ -25,8 +23,6 @@ pub(in crate::chains) struct Place {
     pub(in crate::chains) told: u32,
     /// The newest final block that was told.
     pub(in crate::chains) finalized: u64,
-    /// Where it began: nothing of this block and those before was told.
-    pub(in crate::chains) since: u64,
 }
 
 impl Seen {
@@ -44,16 +40,15 @@ fn short(hash: &str) -> &str {
 }
 
 impl Place {
-    /// Begins after this block.
-    pub(in crate::chains) fn at(block: Seen, finalized: u64) -> Self {
-        let since = block.number;
-        Self { seen: VecDeque::from([block]), told: u32::MAX, finalized, since }
+    /// Nothing if there is no block, or they are not in order.
+    pub(super) fn of(seen: Vec<Seen>, told: u32, finalized: u64) -> Option<Self> {
+        let is_ordered = seen.windows(2).all(|pair| pair[0].number < pair[1].number);
+        (is_ordered && !seen.is_empty()).then(|| Self { seen: seen.into(), told, finalized })
     }
 
-    /// Nothing if there is no block, or they are not in order.
-    pub(super) fn of(seen: Vec<Seen>, told: u32, finalized: u64, since: u64) -> Option<Self> {
-        let is_ordered = seen.windows(2).all(|pair| pair[0].number < pair[1].number);
-        (is_ordered && !seen.is_empty()).then(|| Self { seen: seen.into(), told, finalized, since })
+    /// By which it is found again.
+    pub(super) fn cursor(&self, of: u64) -> String {
+        super::cursor::write(self, of)
     }
 
     pub(in crate::chains) fn newest(&self) -> &Seen {
@@ -73,21 +68,22 @@ impl Place {
         self.seen.iter().rev()
     }
 
-    /// Goes on to the next block, of which nothing was told yet.
-    pub(in crate::chains) fn enter(&mut self, block: Seen) {
+    /// The oldest block above this number.
+    pub(in crate::chains) fn first_above(&self, number: u64) -> Option<&Seen> {
+        self.seen.iter().find(|seen| seen.number > number)
+    }
+
+    /// Goes on to the next block, of which nothing was told yet, and remembers at most so many.
+    pub(in crate::chains) fn enter(&mut self, block: Seen, window: usize) {
         self.seen.push_back(block);
         self.told = 0;
-        while self.seen.len() > WINDOW {
+        while self.seen.len() > window {
             self.seen.pop_front();
         }
     }
 
-    /// Goes back to a block, of which everything was told, or which is before all that was.
-    pub(in crate::chains) fn back_to(&mut self, block: Seen) {
-        if block.number < self.since {
-            *self = Self::at(block, self.finalized);
-            return;
-        }
+    /// Goes back to a block that is known, of which everything was told, or which was there before.
+    pub(in crate::chains) fn back_to(&mut self, block: &Seen) {
         while self.newest().number > block.number {
             self.seen.pop_back();
         }
@@ -119,18 +115,17 @@ mod tests {
 
     #[test]
     fn it_goes_on_and_back_and_forgets_what_is_old() {
-        let mut place = Place::at(block(10), 0);
+        let mut place = Place::of(vec![block(9), block(10)], u32::MAX, 0).unwrap();
         for number in 11..=400 {
-            place.enter(block(number));
+            place.enter(block(number), 256);
         }
         assert_eq!((place.newest().number, place.oldest().number, place.told), (400, 145, 0));
         assert!(place.knows(399, &block(399).hash) && !place.knows(399, &block(398).hash));
-        place.back_to(block(390));
+        place.back_to(&block(390));
         assert_eq!((place.newest().number, place.told), (390, u32::MAX));
-        let mut young = Place::at(block(10), 0);
-        young.enter(block(11));
-        young.back_to(block(8));
-        assert_eq!((young.newest().number, young.oldest().number, young.since), (8, 8, 8));
+        for bad in [vec![], vec![block(2), block(2)], vec![block(2), block(1)]] {
+            assert_eq!(Place::of(bad, 0, 0), None);
+        }
         let numbers: Vec<u64> = place.thinned().iter().map(|seen| seen.number).collect();
         assert_eq!(numbers, [145, 262, 326, 358, 374, 382, 383, 384, 385, 386, 387, 388, 389, 390]);
     }

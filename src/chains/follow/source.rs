@@ -74,8 +74,12 @@ impl Chain {
         let fingerprint = filter.fingerprint(self.network().id.as_str());
         let key = BlockKey { chain: self.network().id.clone(), hash: Arc::clone(hash), filter: Some(fingerprint) };
         let (chain, call) = (self.clone(), log::logs_of(hash, filter));
-        let load = async move |_: BlockKey| {
-            let logs: Logs = Arc::new(chain.read_logs(call).await?);
+        let load = async move |key: BlockKey| {
+            let (logs, endpoint) = chain.read_logs(call).await?;
+            if logs.iter().any(|log| log.block_hash != key.hash) {
+                return Err(ChainError::nonsense(&endpoint, "logs are of another block than was asked for"));
+            }
+            let logs: Logs = Arc::new((logs, endpoint));
             Ok(Loaded::found(logs, KEPT, Duration::ZERO))
         };
         found(self.memory.logs.get(&key, load).await?)

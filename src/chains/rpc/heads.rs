@@ -107,6 +107,21 @@ impl Rpc {
         }
     }
 
+    /// The heads of the endpoints that keep up, the newest first, when they are others than these. Waits for that, for as long
+    /// as it takes.
+    pub(in crate::chains) async fn next_heads(&self, known: &[Head]) -> Result<Vec<Head>, RpcError> {
+        let mut told = self.0.told.subscribe();
+        loop {
+            told.borrow_and_update();
+            self.head().await?;
+            let heads = self.abreast();
+            if heads != known && !heads.is_empty() {
+                return Ok(heads);
+            }
+            let _ = timeout(self.0.poll * 4, told.changed()).await;
+        }
+    }
+
     /// Polls one endpoint for as long as the chain is in use.
     pub(super) async fn watch(self, endpoint: Arc<Endpoint>) {
         loop {

@@ -42,6 +42,10 @@ const UNKNOWN_HERE: [&str; 13] = [
     "indexing is in progress",
 ];
 
+/// What nodes say when a range of blocks has more logs, or is longer, than they give at once. Others may give more.
+const TOO_WIDE: [&str; 6] =
+    ["query returned more than", "response size", "block range", "max results", "range is too", "range too large"];
+
 const TOO_MUCH: [&str; 5] = ["rate limit", "too many requests", "limit exceeded", "capacity", "quota"];
 
 impl Refusal {
@@ -50,6 +54,7 @@ impl Refusal {
         let message = self.message.to_ascii_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
         match self.code {
+            _ if self.code != 3 && says(&TOO_WIDE) => Verdict::Elsewhere,
             // -32601: no such method. -32004, EIP-1474: method not supported; Agave: block not available. -32014, -32016:
             // Agave has not got that far. -32001, -32007, -32009, -32010, -32011: Agave does not keep it.
             -32_601 | -32_001 | -32_004 | -32_007 | -32_009 | -32_010 | -32_011 | -32_014 | -32_016 => {
@@ -92,6 +97,8 @@ mod tests {
             (-32_005, "Node is behind by 42 slots", Verdict::Elsewhere),
             (-32_005, "Node is unhealthy", Verdict::Elsewhere),
             (-32_005, "daily request count exceeded", Verdict::Slower),
+            (-32_005, "query returned more than 10000 results", Verdict::Elsewhere),
+            (-32_602, "Log response size exceeded. Try with this block range [0x1, 0x2].", Verdict::Elsewhere),
             (429, "Too Many Requests", Verdict::Slower),
             (-32_000, "Your app has exceeded its compute units per second capacity", Verdict::Slower),
             (-32_603, "Internal error", Verdict::Broken),

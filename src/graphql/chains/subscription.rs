@@ -162,7 +162,9 @@ impl ChainsSubscription {
         chain.head().await.map_err(ApiError::from)?;
         let (scope, resumed) = (ctx.scope().clone(), after.is_some());
         Ok(events.map(move |event| {
-            scope.stand(Standing { supersedes: None, resumed });
+            // What is final only grows. And who joins others gets the newest at once, so that they have a cursor.
+            let is_final = matches!(&event, Ok(chains::ChainEvent { news: News::Finalized(_), .. }));
+            scope.stand(Standing { supersedes: is_final.then(|| "finalized".into()), resumed });
             event.map(ChainEvent::from).map_err(|error| ApiError::from(error).into())
         }))
     }

@@ -39,6 +39,11 @@ impl Anvil {
         self.rpc("anvil_reorg", json!([depth, []])).await;
     }
 
+    /// The same, where the first of the new blocks has a transaction that needs no signature.
+    pub(crate) async fn reorg_with(&self, depth: u64, transaction: Value) {
+        self.rpc("anvil_reorg", json!([depth, [[transaction, 0]]])).await;
+    }
+
     /// Puts a contract at an address: `0x` and its code in hex.
     pub(crate) async fn set_code(&self, address: &str, code: &str) {
         self.rpc("anvil_setCode", json!([address, code])).await;
@@ -79,6 +84,12 @@ impl Builder {
     pub(crate) fn hardfork(mut self, name: &str) -> Self {
         self.arguments.extend(["--hardfork".to_owned(), name.to_owned()]);
         self
+    }
+
+    /// Blocks depend on nothing but what is in them: two such nodes that do the same have the same chain.
+    pub(crate) fn reproducible(mut self) -> Self {
+        self.arguments.extend(["--timestamp".to_owned(), "1700000000".to_owned()]);
+        self.hardfork("london")
     }
 
     pub(crate) async fn start(mut self) -> Anvil {

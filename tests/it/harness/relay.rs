@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     Garbage,
     /// An answer of JSON-RPC that blames the node.
     Broken,
+    /// It gives the logs of no more than so many blocks at once.
+    Narrow(u64),
     /// Transactions are taken, and nothing is said to that.
     Mute,
     /// Transactions are not even taken, and nothing is said to that.
@@ -104,6 +106,12 @@ impl Behind {
             |code: i64, message: &str| json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}});
         match fault {
             Fault::Broken => return refused(-32_603, "Internal error"),
+            Fault::Narrow(most) => {
+                let range = &request["params"][0];
+                if number(&range["toBlock"]) - number(&range["fromBlock"]) >= most {
+                    return refused(-32_005, "query returned more than 10000 results");
+                }
+            }
             Fault::Lags(blocks) => {
                 let known = number(
                     &self.ask(json!({"jsonrpc": "2.0", "id": 0, "method": "eth_blockNumber", "params": []})).await["result"],
