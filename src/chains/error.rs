@@ -87,6 +87,9 @@ pub enum ChainError {
         /// As many are made up for.
         most: u64,
     },
+    /// More transactions mention an account than can be followed.
+    #[error("more transactions mention the account between two final blocks than can be followed")]
+    TooBusy,
     /// The load ended without an answer.
     #[error(transparent)]
     Lost(#[from] LoadLost),

@@ -30,7 +30,7 @@ pub use chain::{BalanceQuery, Chain, ChainHead, EndpointStatus};
 pub use error::ChainError;
 pub use family::ChainFamily;
 pub use fee::{FeeEstimate, FeeParts, FeeQuery, FeeTier};
-pub use follow::{Applied, ChainEvent, Log, LogFilter, News, Seen};
+pub use follow::{Applied, ChainEvent, EventFilter, Log, LogFilter, Mention, Mentioned, News, Seen};
 pub use network::Network;
 pub use pool::PoolQuote;
 pub use provenance::{Consistency, Finality, Provenance};

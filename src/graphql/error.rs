@@ -113,6 +113,7 @@ impl From<ChainError> for ApiError {
             ChainError::TooFarBehind { .. } => {
                 Self::new(ErrorCode::BadUserInput, message).detail("reason", "CURSOR_TOO_OLD")
             }
+            ChainError::TooBusy => Self::new(ErrorCode::BadUserInput, message).detail("reason", "ACCOUNT_TOO_BUSY"),
             ChainError::NoToken(_) => Self::new(ErrorCode::NotFound, message),
             ChainError::Refused { .. } => Self::new(ErrorCode::BadUserInput, message).detail("reason", "CHAIN_REFUSED"),
             ChainError::Reverted { reason } => Self::new(ErrorCode::BadUserInput, message)

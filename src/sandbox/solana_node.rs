@@ -46,6 +46,8 @@ impl Node for SolanaNode {
             "getRecentPrioritizationFees" => self.priority_fees(),
             "getFeeForMessage" => self.at(&params[1], &json!(LAMPORTS_PER_SIGNATURE))?,
             "getTransaction" => Value::Null,
+            // Nothing ever happens here.
+            "getSignaturesForAddress" => json!([]),
             "getSignatureStatuses" => {
                 let asked = params[0].as_array().map_or(0, Vec::len);
                 self.at(&json!({ "commitment": "confirmed" }), &json!(vec![Value::Null; asked]))?

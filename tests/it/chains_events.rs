@@ -7,17 +7,22 @@ use tidegate::{
     model::Chance,
 };
 
-use crate::harness::{Anvil, Fault, Proxy, Relay, Socket, TestApp, subscribe, until};
+use crate::harness::{Anvil, Fault, Proxy, Relay, Socket, Svm, TestApp, subscribe, until};
 
 /// Whoever calls it, it emits an event with what it was called with as its topic and its data.
 const EMITTER_CODE: &str = "0x366000600037600035366000a100";
 const EMITTER: &str = "0x000000000000000000000000000000000000E717";
+/// The cluster of the test's own.
+const GENESIS: &str = "BY3ZFEfTWzXJG9aZHsR8XbQYmRMQMEcGwmAH2hPYF9cX";
+
 const EVENTS: &str = "subscription ($after: String, $chain: ID!, $filter: ChainEventFilter!) {
     chainEvents(chain: $chain, filter: $filter, after: $after) {
         __typename
         ... on ChainEventApplied { blockNumber blockHash index transactionId address topics data cursor
             provenance { endpoint blockHash } }
+        ... on ChainTransactionApplied { blockNumber transactionId error cursor provenance { blockNumber } }
         ... on ChainEventsUndone { blockNumber blockHash cursor }
+        ... on ChainTransactionsUndone { blockNumber cursor }
         ... on ChainEventsFinalized { blockNumber cursor } } }";
 
 async fn app_with(urls: &[String], network: &str, adjust: impl FnOnce(&mut tidegate::config::ChainsConfig)) -> TestApp {
@@ -61,7 +66,7 @@ async fn emit(node: &Anvil, number: u64) {
     .await;
 }
 
-/// Block, index and name of something that a follower is told: a log's topic.
+/// Block, index and name of something that a follower is told: a log's topic, or a transaction's signature.
 type Event = (u64, u64, String);
 
 /// Each event that the node has.
@@ -86,6 +91,7 @@ async fn head_of(app: &TestApp, endpoint: usize) -> Option<u64> {
 /// A node of either family, and what is followed there.
 enum Ground {
     Evm(Anvil),
+    Solana(Svm, String),
 }
 
 impl Ground {
@@ -93,27 +99,45 @@ impl Ground {
         Self::Evm(node().await)
     }
 
+    async fn solana() -> Self {
+        let node = Svm::start().await;
+        // What pays for the airdrops is final, and no fork undoes it.
+        node.advance(40).await;
+        let wallet = node.wallet("followed").await;
+        Self::Solana(node, wallet)
+    }
+
     async fn app(&self) -> TestApp {
         match self {
             Self::Evm(node) => app(&[node.url()]).await,
+            Self::Solana(node, _) => app_with(&[node.url()], &format!("solana:{GENESIS}"), |_| {}).await,
         }
     }
 
     fn filter(&self) -> Value {
         match self {
             Self::Evm(_) => json!({"addresses": [EMITTER]}),
+            Self::Solana(_, wallet) => json!({"account": wallet}),
         }
     }
 
     async fn emit(&self, number: u64) {
         match self {
             Self::Evm(node) => emit(node, number).await,
+            Self::Solana(node, wallet) => {
+                // Several in one slot now and then.
+                for _ in 0..=number % 3 {
+                    node.rpc("requestAirdrop", json!([wallet, 1_000_000])).await;
+                }
+                node.advance(1).await;
+            }
         }
     }
 
     async fn mine(&self, blocks: u64) {
         match self {
             Self::Evm(node) => node.mine(blocks).await,
+            Self::Solana(node, _) => node.advance(blocks).await,
         }
     }
 
@@ -124,12 +148,21 @@ impl Ground {
                 node.reorg_with(depth, other).await;
             }
             Self::Evm(node) => node.reorg(depth).await,
+            // The newest of its blocks are not confirmed, and nobody was told of them.
+            Self::Solana(node, _) => node.fork(depth + 1).await,
         }
     }
 
     async fn events(&self) -> Vec<Event> {
         match self {
             Self::Evm(node) => events_of(node).await,
+            Self::Solana(node, wallet) => {
+                let confirmed = json!([wallet, {"commitment": "confirmed"}]);
+                let found = node.rpc("getSignaturesForAddress", confirmed).await;
+                let event =
+                    |it: &Value| (it["slot"].as_u64().unwrap(), 0, it["signature"].as_str().unwrap().to_owned());
+                found.as_array().unwrap().iter().rev().map(event).collect()
+            }
         }
     }
 }
@@ -173,7 +206,14 @@ impl Client {
                 assert_eq!(told["data"], told["topics"][0]);
                 self.events.push(event);
             }
-            Some("ChainEventsUndone") => {
+            Some("ChainTransactionApplied") => {
+                let event = (number("blockNumber"), 0, text(&told["transactionId"]));
+                assert!(self.events.last().is_none_or(|last| last.0 <= event.0), "in order: {told}");
+                assert!(!self.events.contains(&event), "none twice: {told}");
+                assert_eq!(told["provenance"]["blockNumber"], told["blockNumber"]);
+                self.events.push(event);
+            }
+            Some("ChainEventsUndone" | "ChainTransactionsUndone") => {
                 let holds = number("blockNumber");
                 assert!(holds >= self.finalized, "what is final is not undone: {told}");
                 self.events.retain(|(block, ..)| *block <= holds);
@@ -249,10 +289,16 @@ async fn a_client_has_what_an_evm_node_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_has_what_a_solana_node_has() {
+    follow(&Ground::solana().await, 20, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "make soak"]
 async fn soak_a_client_has_what_a_node_has() {
     for seed in 0..3 {
         follow(&Ground::evm().await, 100, seed).await;
+        follow(&Ground::solana().await, 100, seed).await;
     }
 }
 
@@ -370,7 +416,7 @@ async fn nodes_on_different_branches_undo_nothing_while_both_go_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_undone_below_the_beginning_is_told() {
     let evm = Ground::evm().await;
-    let Ground::Evm(node) = &evm;
+    let Ground::Evm(node) = &evm else { unreachable!() };
     let app = evm.app().await;
     let (mut client, mut socket) = Client::begin(&app, &evm.filter()).await;
     node.reorg_with(3, emission(node, 7).await).await;
@@ -378,6 +424,18 @@ async fn what_is_undone_below_the_beginning_is_told() {
     assert!(there[0].0 < 5, "it is in a block below that at which the client began: {there:?}");
     client.catch_up(&mut socket, &there).await;
     assert_eq!(client.undone, 1);
+
+    let solana = Ground::solana().await;
+    let Ground::Solana(node, _) = &solana else { unreachable!() };
+    solana.emit(0).await;
+    node.advance(2).await;
+    let app = solana.app().await;
+    let (mut client, mut socket) = Client::begin(&app, &solana.filter()).await;
+    node.fork(5).await;
+    while client.undone == 0 {
+        client.take(&socket.message().await);
+    }
+    assert_eq!(client.events, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -426,20 +484,32 @@ async fn heads_come_once_and_as_they_are_made() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_makes_no_sense_is_refused() {
-    let evm = Ground::evm().await;
-    let app = &evm.app().await;
-    let (here, _socket) = Client::begin(app, &evm.filter()).await;
+    let (evm, solana) = (Ground::evm().await, Ground::solana().await);
+    let (evm_app, solana_app) = (evm.app().await, solana.app().await);
+    let (here, _socket) = Client::begin(&evm_app, &evm.filter()).await;
+    let (there, _other) = Client::begin(&solana_app, &solana.filter()).await;
     let topic = format!("0x{}", "a".repeat(64));
-    for (filter, after, fields) in [
-        (json!({"addresses": []}), Value::Null, json!(["filter.addresses"])),
+    let wallet = solana.filter()["account"].clone();
+    for (app, filter, after, fields) in [
+        (&evm_app, json!({}), Value::Null, json!(["filter.addresses"])),
         (
-            json!({"addresses": ["0x1"], "topics": [[], ["0x1"]]}),
+            &evm_app,
+            json!({"addresses": ["0x1"], "topics": [null, ["0x1"]], "account": wallet}),
             json!("nonsense"),
-            json!(["filter.addresses.0", "filter.topics.1", "after"]),
+            json!(["filter.addresses.0", "filter.topics.1", "filter.account", "after"]),
         ),
-        (evm.filter(), json!("nonsense"), json!(["after"])),
+        (&evm_app, evm.filter(), json!("nonsense"), json!(["after"])),
         // A cursor of another filter is none of this one's.
-        (json!({"addresses": [EMITTER], "topics": [[topic]]}), json!(here.cursor), json!(["after"])),
+        (&evm_app, json!({"addresses": [EMITTER], "topics": [[topic]]}), json!(here.cursor), json!(["after"])),
+        (&evm_app, evm.filter(), json!(there.cursor), json!(["after"])),
+        (&solana_app, solana.filter(), json!(here.cursor), json!(["after"])),
+        (&solana_app, json!({}), Value::Null, json!(["filter.account"])),
+        (
+            &solana_app,
+            json!({"account": "0x1", "addresses": [EMITTER], "topics": [[topic]]}),
+            Value::Null,
+            json!(["filter.addresses", "filter.topics", "filter.account"]),
+        ),
     ] {
         let after = after.as_str().map(str::to_owned);
         let mut socket = Client { cursor: after, ..Client::default() }.connect(app, &filter).await;
@@ -452,5 +522,34 @@ async fn what_makes_no_sense_is_refused() {
         };
         let named: Vec<String> = extensions["fields"].as_array().unwrap().iter().map(path).collect();
         assert_eq!(json!(named), fields, "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_of_solana_that_was_dropped_is_undone() {
+    let ground = Ground::solana().await;
+    let Ground::Solana(node, wallet) = &ground else { unreachable!() };
+    let app = ground.app().await;
+    let (mut client, mut socket) = Client::begin(&app, &ground.filter()).await;
+    let (to, from) = (node.wallet("somebody").await, "followed");
+    node.rpc("requestAirdrop", json!([wallet, 1_000_000_000])).await;
+    node.advance(2).await;
+    // One that moves more than there is fails, and is told as well.
+    for amount in [1_000_000, 900_000_000_000_u64] {
+        let (_, signed) = node.sign_transfer(json!({"from": from, "to": to, "amount": amount})).await;
+        let options = json!({"encoding": "base64", "skipPreflight": true});
+        node.rpc("sendTransaction", json!([signed, options])).await;
+    }
+    node.advance(2).await;
+    let before = ground.events().await;
+    client.catch_up(&mut socket, &before).await;
+    assert_eq!(before.len(), 3);
+    node.fork(4).await;
+    client.catch_up(&mut socket, &ground.events().await).await;
+    assert!(client.undone > 0 && client.events.len() < before.len(), "{:?}", client.events);
+    let finalized = client.finalized;
+    node.advance(40).await;
+    while client.finalized < finalized + 40 {
+        client.take(&socket.message().await);
     }
 }

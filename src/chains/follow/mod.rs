@@ -3,12 +3,16 @@
 //! Whoever follows keeps no connection to a node and no state on the server. What was delivered is in the cursor: the block
 //! where it stands, and some of those before, by which the common ancestor is found after a reorganisation, also one that
 //! happened while the follower was away. Blocks are walked by their parents' hashes, and events are read by the block's hash,
-//! so that nodes on different branches never mix.
+//! so that nodes on different branches never mix. On Solana, where nothing is read by hash, the cursor has a digest of what
+//! was told of each slot that is not final (`slots.rs`).
 
 mod cursor;
+mod filter;
 mod following;
 mod heads;
+mod mentions;
 mod place;
+mod slots;
 mod source;
 mod walk;
 
@@ -18,13 +22,17 @@ use futures_util::Stream;
 use tokio::time::sleep;
 
 use self::place::Place;
-pub use self::place::Seen;
+pub use self::{filter::EventFilter, place::Seen};
+use self::{filter::Wish, mentions::Mentions, walk::Walker};
 pub(super) use self::{
     following::Following,
     source::{BlockKey, Logs},
 };
-pub use super::evm::log::{Log, LogFilter};
-use super::{Chain, ChainError, ChainFamily, Provenance};
+use super::{Chain, ChainError, Provenance};
+pub use super::{
+    evm::log::{Log, LogFilter},
+    solana::log::Mention,
+};
 use crate::model::FieldError;
 
 /// How long a follower waits after nodes have failed it.
@@ -44,8 +52,12 @@ pub struct ChainEvent {
 pub enum News {
     /// A contract has written a log.
     Applied(Box<Applied>),
+    /// A transaction mentions the account.
+    Mentioned(Box<Mentioned>),
     /// What was told of blocks above this one has been undone.
     Undone(Seen),
+    /// What was told of slots above this one has been undone.
+    Dropped(u64),
     /// Up to this number nothing can be undone.
     Finalized(u64),
 }
@@ -59,6 +71,21 @@ pub struct Applied {
     pub provenance: Provenance,
 }
 
+/// A transaction that mentions the account.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mentioned {
+    /// Which, and what came of it.
+    pub mention: Mention,
+    /// Who said so, at which slot.
+    pub provenance: Provenance,
+}
+
+/// One follower, by the family of its chain.
+enum Follower {
+    Logs(Box<Walker>),
+    Mentions(Box<Mentions>),
+}
+
 impl Chain {
     /// Checks a filter and a cursor, and follows what they ask for: after the cursor, or from the head on. It ends after an
     /// error, and only then.
@@ -67,36 +94,52 @@ impl Chain {
     /// What is wrong with the filter or the cursor.
     pub fn events(
         &self,
-        filter: &LogFilter,
+        filter: &EventFilter,
         after: Option<&str>,
     ) -> Result<impl Stream<Item = Result<ChainEvent, ChainError>> + Send + use<>, ChainError> {
-        let mut problems = filter.problems();
-        if self.family() == ChainFamily::Solana {
-            problems.push(FieldError::new(&["chain"], "events of Solana are not followed"));
-        }
-        let (fingerprint, after) = (filter.fingerprint(self.network().id.as_str()), after.map(str::to_owned));
-        let place = after.map(|cursor| cursor::read(&cursor, fingerprint));
-        if let Some(None) = place {
-            problems.push(FieldError::new(&["after"], "it is no cursor of this chain and filter"));
-        }
-        if !problems.is_empty() {
-            return Err(ChainError::Invalid(problems));
-        }
-        let walker = walk::Walker::new(self.clone(), filter.clone(), fingerprint, place.flatten());
-        Ok(follow(walker))
+        let chain = self.network().id.as_str();
+        let problem = || FieldError::new(&["after"], "it is no cursor of this chain and filter");
+        let foreign = || ChainError::Invalid(vec![problem()]);
+        let wish = filter.wish(self).map_err(|mut problems| {
+            // Whose cursor it is cannot be said without a filter.
+            problems.extend(after.filter(|cursor| !cursor::is_one(cursor)).map(|_| problem()));
+            ChainError::Invalid(problems)
+        })?;
+        let fingerprint = wish.fingerprint(chain);
+        let follower = match wish {
+            Wish::Logs(filter) => {
+                let place = after.map(|cursor| cursor::read(cursor, fingerprint).ok_or_else(foreign)).transpose()?;
+                Follower::Logs(Box::new(Walker::new(self.clone(), filter, fingerprint, place)))
+            }
+            Wish::Account(account) => {
+                let slots =
+                    after.map(|cursor| cursor::read_slots(cursor, fingerprint).ok_or_else(foreign)).transpose()?;
+                Follower::Mentions(Box::new(Mentions::new(self.clone(), account, fingerprint, slots)))
+            }
+        };
+        Ok(follow(follower))
     }
 }
 
-fn follow(mut walker: walk::Walker) -> impl Stream<Item = Result<ChainEvent, ChainError>> + Send {
+impl Follower {
+    async fn next(&mut self) -> Result<Vec<ChainEvent>, ChainError> {
+        match self {
+            Self::Logs(walker) => walker.next().await,
+            Self::Mentions(mentions) => mentions.next().await,
+        }
+    }
+}
+
+fn follow(mut follower: Follower) -> impl Stream<Item = Result<ChainEvent, ChainError>> + Send {
     async_stream::stream! {
         loop {
-            match walker.next().await {
+            match follower.next().await {
                 Ok(events) => {
                     for event in events {
                         yield Ok(event);
                     }
                 }
-                Err(error @ (ChainError::TooDeep | ChainError::TooFarBehind { .. })) => {
+                Err(error @ (ChainError::TooDeep | ChainError::TooFarBehind { .. } | ChainError::TooBusy)) => {
                     yield Err(error);
                     return;
                 }

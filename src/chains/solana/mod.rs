@@ -7,6 +7,7 @@ pub(super) mod address;
 pub(super) mod balance;
 pub(super) mod fee;
 pub(super) mod head;
+pub(super) mod log;
 mod message;
 pub(super) mod send;
 mod state;

@@ -100,7 +100,7 @@ fn transfer<'a>(instructions: &[Value], keys: &[&'a str]) -> Option<(&'a str, u6
 }
 
 /// Why it failed, in words; nothing where it did not.
-fn error(error: &Value) -> Option<Arc<str>> {
+pub(super) fn error(error: &Value) -> Option<Arc<str>> {
     let name = |value: &Value| match value {
         Value::String(name) => name.clone(),
         Value::Object(cause) => match cause.get("Custom").and_then(Value::as_u64) {

@@ -5,7 +5,7 @@ use futures_util::{Stream, StreamExt};
 
 use super::types::{ChainHead, ChainProvenance};
 use crate::{
-    chains::{self, Applied, LogFilter, News, Seen},
+    chains::{self, Applied, EventFilter, LogFilter, Mentioned, News, Seen},
     graphql::{
         context::{ContextExt, Standing},
         directives::{RequiredRole, auth},
@@ -14,23 +14,35 @@ use crate::{
     },
 };
 
-/// Which events of an EVM chain are followed.
+/// Which events are followed: `addresses` and `topics` on EVM chains, `account` on Solana.
 #[derive(InputObject)]
 pub(crate) struct ChainEventFilter {
-    /// The contracts that emit them, 1 to 20.
-    addresses: Vec<String>,
-    /// For each topic, in their order, the values of which it must have one; an empty list for any. At most four lists of at
-    /// most 20 values of 32 bytes in hexadecimal digits.
+    /// The contracts that emit them, 1 to 20; on EVM chains only.
     #[graphql(default)]
-    topics: Vec<Vec<String>>,
+    addresses: Vec<String>,
+    /// For each topic, in their order, the values of which it must have one; null or an empty list for any. At most four
+    /// lists of at most 20 values of 32 bytes in hexadecimal digits; on EVM chains only.
+    #[graphql(default)]
+    topics: Vec<Option<Vec<String>>>,
+    /// The account that transactions mention; on Solana only.
+    account: Option<String>,
+}
+
+impl From<ChainEventFilter> for EventFilter {
+    fn from(ChainEventFilter { addresses, topics, account }: ChainEventFilter) -> Self {
+        let topics = topics.into_iter().map(Option::unwrap_or_default).collect();
+        Self { logs: LogFilter { addresses, topics }, account }
+    }
 }
 
 /// Something that happened to the events that are followed. Whoever adds what is applied, and drops what is of a block above
-/// the one that `ChainEventsUndone` names, has at any time the events of the chain as it is.
+/// the one that `ChainEventsUndone` or `ChainTransactionsUndone` names, has at any time the events of the chain as it is.
 #[derive(Union)]
 pub(crate) enum ChainEvent {
     Applied(ChainEventApplied),
+    Transaction(ChainTransactionApplied),
     Undone(ChainEventsUndone),
+    TransactionsUndone(ChainTransactionsUndone),
     Finalized(ChainEventsFinalized),
 }
 
@@ -85,6 +97,37 @@ impl ChainEventApplied {
     }
 }
 
+pub(crate) struct ChainTransactionApplied(Mentioned, String);
+
+/// A transaction that mentions the account, in a block of Solana that has just been confirmed.
+#[Object]
+impl ChainTransactionApplied {
+    /// The slot of its block.
+    async fn block_number(&self) -> BigInt {
+        BigInt(self.0.mention.slot.into())
+    }
+
+    /// Its first signature.
+    async fn transaction_id(&self) -> &str {
+        &self.0.mention.signature
+    }
+
+    /// Why it failed; null where it did not.
+    async fn error(&self) -> Option<&str> {
+        self.0.mention.error.as_deref()
+    }
+
+    /// Who said so.
+    async fn provenance(&self) -> ChainProvenance {
+        ChainProvenance(self.0.provenance.clone())
+    }
+
+    /// Pass it as `after` to go on after this.
+    async fn cursor(&self) -> &str {
+        &self.1
+    }
+}
+
 /// A reorganisation has undone the blocks above this one: what was applied in them did not happen.
 #[derive(SimpleObject)]
 pub(crate) struct ChainEventsUndone {
@@ -96,10 +139,19 @@ pub(crate) struct ChainEventsUndone {
     cursor: String,
 }
 
+/// A fork of Solana was left, and with it the slots above this one: what was applied in them did not happen.
+#[derive(SimpleObject)]
+pub(crate) struct ChainTransactionsUndone {
+    /// The newest slot that still holds.
+    block_number: BigInt,
+    /// Pass it as `after` to go on after this.
+    cursor: String,
+}
+
 /// What was applied up to this block cannot be undone any more.
 #[derive(SimpleObject)]
 pub(crate) struct ChainEventsFinalized {
-    /// The number of the block.
+    /// The number of the block; the slot on Solana.
     block_number: BigInt,
     /// Pass it as `after` to go on after this.
     cursor: String,
@@ -109,9 +161,13 @@ impl From<chains::ChainEvent> for ChainEvent {
     fn from(chains::ChainEvent { news, cursor }: chains::ChainEvent) -> Self {
         match news {
             News::Applied(applied) => Self::Applied(ChainEventApplied(*applied, cursor)),
+            News::Mentioned(mentioned) => Self::Transaction(ChainTransactionApplied(*mentioned, cursor)),
             News::Undone(Seen { number, hash }) => {
                 let (block_number, block_hash) = (BigInt(number.into()), hash.to_string());
                 Self::Undone(ChainEventsUndone { block_number, block_hash, cursor })
+            }
+            News::Dropped(slot) => {
+                Self::TransactionsUndone(ChainTransactionsUndone { block_number: BigInt(slot.into()), cursor })
             }
             News::Finalized(number) => {
                 Self::Finalized(ChainEventsFinalized { block_number: BigInt(number.into()), cursor })
@@ -143,7 +199,8 @@ impl ChainsSubscription {
         }))
     }
 
-    /// The events of an EVM chain's contracts, each once and in the order of the chain, with what a reorganisation undoes.
+    /// The events of contracts, or on Solana the transactions that mention an account: each once and in the order of the
+    /// chain, with what a reorganisation undoes.
     ///
     /// The first thing that comes is a `ChainEventsFinalized` with a cursor. Who comes back with `after` gets everything since
     /// then, also what was undone meanwhile, from any node, for as long as the cursor is at most `chains.max_backfill_blocks`
@@ -152,13 +209,12 @@ impl ChainsSubscription {
     async fn chain_events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The id of an EVM chain, such as `ethereum`.")] chain: ID,
+        #[graphql(desc = "The id of a chain, such as `ethereum`.")] chain: ID,
         filter: ChainEventFilter,
         #[graphql(desc = "The `cursor` of the last thing that arrived, to go on after it.")] after: Option<String>,
     ) -> Result<impl Stream<Item = Result<ChainEvent>>> {
         let chain = ctx.services().chains.find(&chain).map_err(ApiError::from)?;
-        let ChainEventFilter { addresses, topics } = filter;
-        let events = chain.events(&LogFilter { addresses, topics }, after.as_deref()).map_err(ApiError::from)?;
+        let events = chain.events(&filter.into(), after.as_deref()).map_err(ApiError::from)?;
         chain.head().await.map_err(ApiError::from)?;
         let (scope, resumed) = (ctx.scope().clone(), after.is_some());
         Ok(events.map(move |event| {
