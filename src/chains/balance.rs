@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{Consistency, Finality, Provenance};
+use super::{ChainError, Consistency, Finality, Provenance, provenance::Source};
 use crate::{
     cache::{CacheKey, CacheValue},
     model::{ChainId, Token, Units},
@@ -29,6 +29,9 @@ pub(super) struct Wanted {
     /// The token's address; none for the native token.
     pub(super) token: Option<Arc<str>>,
 }
+
+/// What was read of a balance, and whose word it is.
+pub(super) type BalanceRead = Result<(Units, Source), ChainError>;
 
 /// A balance at one block. The block's hash is in it, so that a block that was undone has no balances.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,6 +1,10 @@
 //! One chain: what can be asked of it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     Balance, ChainError, ChainFamily, Consistency, Finality, Network, Transaction,
@@ -162,9 +166,9 @@ impl Chain {
             Err(error) => return vec![Err(error.into()); queries.len()],
         };
         let keys: Vec<Result<BalanceKey, ChainError>> = queries.iter().map(|query| self.key(query, &head)).collect();
-        let mut wanted: Vec<BalanceKey> = keys.iter().flatten().cloned().collect();
-        wanted.sort_by(|one, other| one.wanted.address.cmp(&other.wanted.address));
-        wanted.dedup();
+        // One address may have been written in several forms.
+        let mut seen = HashSet::new();
+        let wanted: Vec<BalanceKey> = keys.iter().flatten().filter(|key| seen.insert(*key)).cloned().collect();
         let chain = self.clone();
         let found = self.memory.balances.get_many(&wanted, async move |keys| chain.load_balances(keys).await).await;
         keys.into_iter()
@@ -180,7 +184,7 @@ impl Chain {
 
     /// A token by its address; the native one without.
     pub async fn token(&self, address: Option<&Arc<str>>) -> Result<Arc<Token>, ChainError> {
-        let Some(address) = address else { return Ok(Arc::new(self.network.native.clone())) };
+        let Some(address) = address else { return Ok(Arc::clone(&self.network.native)) };
         let key = TokenKey(self.network.id.clone(), Arc::clone(address));
         let chain = self.clone();
         let found =
@@ -205,11 +209,6 @@ impl Chain {
     pub(super) async fn knows(&self, id: &str) -> Result<bool, ChainError> {
         let (call, place) = self.family.known(id);
         Ok(self.rpc.any(&call, |value| value.pointer(place).is_some_and(|found| !found.is_null())).await?)
-    }
-
-    /// The way to its nodes.
-    pub(super) fn rpc(&self) -> &Rpc {
-        &self.rpc
     }
 
     fn key(&self, query: &BalanceQuery, head: &Head) -> Result<BalanceKey, ChainError> {
@@ -273,8 +272,7 @@ impl Chain {
 
     async fn load_token(self, address: &Arc<str>) -> Result<Loaded<Arc<Token>>, ChainError> {
         let head = self.rpc.head().await?;
-        let (block, finality) = (&head.heads.latest, Finality::Latest);
-        let reading = Reading { rpc: &self.rpc, block, finality, consistency: Consistency::One };
+        let reading = Reading::newest(&self.rpc, &head);
         let Some(TokenFacts { symbol, decimals }) = self.family.token(&reading, address).await? else {
             return Ok(Loaded::Missing);
         };

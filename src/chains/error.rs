@@ -6,7 +6,10 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::rpc::{Agreement, Refusal, RpcError};
-use crate::{cache::LoadLost, model::FieldError};
+use crate::{
+    cache::{LoadLost, Lookup},
+    model::FieldError,
+};
 
 /// Why a chain gave no value.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -99,6 +102,11 @@ impl ChainError {
     pub(super) fn nonsense(endpoint: &Arc<str>, detail: &str) -> Self {
         Self::Nonsense { endpoint: Arc::clone(endpoint), detail: detail.into() }
     }
+}
+
+/// What was looked up, where a load that succeeds always has a value.
+pub(super) fn found<V>(lookup: Lookup<V>) -> Result<V, ChainError> {
+    lookup.hit().map(|hit| hit.value).ok_or_else(|| LoadLost::Unanswered.into())
 }
 
 impl From<RpcError> for ChainError {

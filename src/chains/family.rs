@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use tokio::join;
+
 use super::{
-    ChainError, Consistency,
-    balance::Wanted,
+    ChainError, Consistency, Finality,
+    balance::{BalanceRead, Wanted},
     evm,
     fee::{FeeQuery, FeeTier, FeeWish},
     provenance::Source,
@@ -13,9 +15,9 @@ use super::{
     transaction::TransactionFacts,
 };
 use crate::{
-    chains::rpc::{Agreement, Answer, BlockRef, Call, HeadProbe, Refusal, Rpc},
+    chains::rpc::{Agreement, Answer, BlockRef, Call, Head, HeadProbe, Refusal, Rpc},
     config::NetworkIdentity,
-    model::{FieldError, Units},
+    model::FieldError,
 };
 
 /// Which family a chain is of.
@@ -31,11 +33,17 @@ pub enum ChainFamily {
 pub(super) struct Reading<'a> {
     pub(super) rpc: &'a Rpc,
     pub(super) block: &'a BlockRef,
-    pub(super) finality: super::Finality,
+    pub(super) finality: Finality,
     pub(super) consistency: Consistency,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    /// Reads at the newest block, as one endpoint says it is.
+    pub(super) fn newest(rpc: &'a Rpc, head: &'a Head) -> Self {
+        let (block, finality, consistency) = (&head.heads.latest, Finality::Latest, Consistency::One);
+        Self { rpc, block, finality, consistency }
+    }
+
     /// Reads by calls of one method. `judged` is the part of an answer that must be the same where several are asked.
     pub(super) async fn read(
         &self,
@@ -103,16 +111,21 @@ impl ChainFamily {
         }
     }
 
-    /// Balances, in the order of `wanted`.
-    pub(super) async fn balances(
-        self,
-        reading: &Reading<'_>,
-        wanted: &[Wanted],
-    ) -> Vec<Result<(Units, Source), ChainError>> {
-        match self {
-            Self::Evm => evm::balance::read(reading, wanted).await,
-            Self::Solana => solana::balance::read(reading, wanted).await,
-        }
+    /// Balances, in the order of `wanted`. Those of tokens are read another way, at the same time.
+    pub(super) async fn balances(self, reading: &Reading<'_>, wanted: &[Wanted]) -> Vec<BalanceRead> {
+        let (native, tokens): (Vec<usize>, Vec<usize>) =
+            (0..wanted.len()).partition(|place| wanted[*place].token.is_none());
+        let of = |places: &[usize]| places.iter().map(|place| &wanted[*place]).collect::<Vec<_>>();
+        let (of_native, of_tokens) = (of(&native), of(&tokens));
+        let (of_native, of_tokens) = match self {
+            Self::Evm => join!(evm::balance::read(reading, &of_native), evm::balance::read(reading, &of_tokens)),
+            Self::Solana => {
+                join!(solana::balance::lamports(reading, &of_native), solana::balance::amounts(reading, &of_tokens))
+            }
+        };
+        let mut found: Vec<_> = native.into_iter().chain(tokens).zip(of_native.into_iter().chain(of_tokens)).collect();
+        found.sort_unstable_by_key(|(place, _)| *place);
+        found.into_iter().map(|(_, balance)| balance).collect()
     }
 
     /// Reads a transaction that was signed for the chain, or says what is wrong with it.

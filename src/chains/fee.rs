@@ -2,11 +2,9 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use super::{
-    Chain, ChainError, ChainFamily, Consistency, Finality, Provenance, evm, family::Reading, rpc::Head, solana,
-};
+use super::{Chain, ChainError, ChainFamily, Provenance, error::found, evm, family::Reading, rpc::Head, solana};
 use crate::{
-    cache::{CacheKey, CacheValue, LoadLost, Loaded, Lookup},
+    cache::{CacheKey, CacheValue, Loaded},
     model::{ChainId, FieldError, Token, Units},
 };
 
@@ -140,17 +138,14 @@ impl Chain {
             hash: latest.hash.clone(),
         };
         let chain = self.clone();
-        match self.memory.fees.get(&key, async move |_| chain.load_fees(&wish, &head).await).await? {
-            Lookup::Found(hit) => Ok(hit.value.estimate),
-            Lookup::Missing => Err(LoadLost::Unanswered.into()),
-        }
+        let kept = found(self.memory.fees.get(&key, async move |_| chain.load_fees(&wish, &head).await).await?)?;
+        Ok(kept.estimate)
     }
 
     async fn load_fees(&self, wish: &FeeWish, head: &Head) -> Result<Loaded<KeptFees>, ChainError> {
-        let (block, finality, consistency) = (&head.heads.latest, Finality::Latest, Consistency::One);
-        let reading = Reading { rpc: &self.rpc, block, finality, consistency };
+        let reading = Reading::newest(&self.rpc, head);
         let ([slow, standard, fast], source) = ChainFamily::fees(&reading, wish).await?;
-        let (token, provenance) = (Arc::new(self.network.native.clone()), self.provenance(source, finality));
+        let (token, provenance) = (Arc::clone(&self.network.native), self.provenance(source, reading.finality));
         let estimate = Arc::new(FeeEstimate { token, slow, standard, fast, provenance });
         Ok(Loaded::found(KeptFees { estimate, wish_bytes: wish.bytes() }, KEPT, Duration::ZERO))
     }

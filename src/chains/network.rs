@@ -22,7 +22,7 @@ pub struct Network {
     /// How it can be told from others, which also says of which family it is.
     pub identity: NetworkIdentity,
     /// What fees are paid in.
-    pub native: Token,
+    pub native: Arc<Token>,
     /// Its values are made up by a stand-in.
     pub simulated: bool,
 }
@@ -91,7 +91,7 @@ impl Network {
             NetworkIdentity::Evm { symbol, .. } => (symbol.as_str(), EVM_DECIMALS),
             NetworkIdentity::Solana { .. } => ("SOL", SOLANA_DECIMALS),
         };
-        let native = Token { chain: id.clone(), address: None, symbol: symbol.into(), decimals, coin };
+        let native = Arc::new(Token { chain: id.clone(), address: None, symbol: symbol.into(), decimals, coin });
         Self { id, name: name.into(), identity, native, simulated: false }
     }
 }
@@ -107,7 +107,7 @@ mod tests {
         let (known, changed) = (Networks::new(&[]), Networks::new(&given));
         let base = known.find(&id("base")).unwrap();
         assert_eq!(base.identity, NetworkIdentity::Evm { number: 8_453, symbol: "ETH".to_owned() });
-        assert_eq!((base.native.decimals, base.native.coin.unwrap().as_str()), (18, "ethereum"));
+        assert_eq!((base.native.decimals, base.native.coin.as_ref().unwrap().as_str()), (18, "ethereum"));
         assert_eq!(known.find(&id("solana")).unwrap().native.decimals, 9);
         assert_eq!(&*changed.find(&id("ethereum")).unwrap().native.symbol, "TST");
         assert_eq!(known.find(&id("devnet")), None);

@@ -1,6 +1,6 @@
 //! What swaps through single pools of a chain would bring.
 
-use super::{Chain, ChainError, ChainFamily, Consistency, Finality, evm::quoter, family::Reading};
+use super::{Chain, ChainError, ChainFamily, evm::quoter, family::Reading};
 use crate::model::Units;
 
 /// What a swap through one pool would bring.
@@ -31,9 +31,7 @@ impl Chain {
         if self.family() != ChainFamily::Evm {
             return Ok(Vec::new());
         }
-        let head = self.rpc().head().await?;
-        let (block, finality) = (&head.heads.latest, Finality::Latest);
-        let reading = Reading { rpc: self.rpc(), block, finality, consistency: Consistency::One };
-        quoter::read(&reading, contract, (from, to), amount).await
+        let head = self.rpc.head().await?;
+        quoter::read(&Reading::newest(&self.rpc, &head), contract, (from, to), amount).await
     }
 }

@@ -190,7 +190,7 @@ impl Chain {
     async fn hand_over(&self, signed: &Signed) -> Result<Option<SentOutcome>, ChainError> {
         // Also wakes the polling, which tells the endpoints that are behind from the others.
         self.head().await?;
-        let mut takers = self.rpc().takers(signed.call.method);
+        let mut takers = self.rpc.takers(signed.call.method);
         let mut is_unclear = false;
         while let Some((endpoint, handed)) = takers.hand(&signed.call).await {
             match handed {

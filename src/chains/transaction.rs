@@ -3,13 +3,14 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use super::{
-    Chain, ChainError, ChainFamily, Consistency, Finality, Provenance,
+    Chain, ChainError, ChainFamily, Finality, Provenance,
+    error::found,
     family::Reading,
     provenance::Source,
     rpc::{Agreement, BlockRef, Head},
 };
 use crate::{
-    cache::{CacheKey, CacheValue, LoadLost, Loaded, Lookup},
+    cache::{CacheKey, CacheValue, Loaded},
     model::{ChainId, FieldError, Timestamp, Token, Units},
 };
 
@@ -128,10 +129,8 @@ impl Chain {
         }
         let key = TransactionKey { head: Some((at.number, at.hash.clone())), ..last.clone() };
         let chain = self.clone();
-        match cache.get(&key, async move |_| chain.load_transaction(&last, &head).await).await? {
-            Lookup::Found(hit) => Ok(hit.value.map(|found| found.seen_from(&at))),
-            Lookup::Missing => Err(LoadLost::Unanswered.into()),
-        }
+        let known = found(cache.get(&key, async move |_| chain.load_transaction(&last, &head).await).await?)?;
+        Ok(known.map(|known| known.seen_from(&at)))
     }
 
     /// What is final is kept by the key without a head as well.
@@ -140,8 +139,7 @@ impl Chain {
         last: &TransactionKey,
         head: &Head,
     ) -> Result<Loaded<Option<Arc<Transaction>>>, ChainError> {
-        let (block, finality, consistency) = (&head.heads.latest, Finality::Latest, Consistency::One);
-        let reading = Reading { rpc: &self.rpc, block, finality, consistency };
+        let reading = Reading::newest(&self.rpc, head);
         let ticket = self.memory.transactions.begin();
         let facts = self.family.transaction(&reading, &last.id).await?;
         let found = facts.map(|facts| Arc::new(self.transaction_of(&last.id, facts, head)));
@@ -182,7 +180,7 @@ impl Chain {
             value,
             nonce,
             fee: inclusion.as_ref().and_then(|inclusion| inclusion.fee),
-            token: Arc::new(self.network.native.clone()),
+            token: Arc::clone(&self.network.native),
             block_number,
             block_hash: included.and_then(|block| block.hash),
             slot,

@@ -29,25 +29,7 @@ use tidegate::{
 use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::harness::{FreshDatabase, TotpApp, until};
-
-/// Runs one body on both databases.
-macro_rules! on_both {
-    ($($name:ident)+) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(super::FreshDatabase::sqlite()).await;
-            })+
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name(super::FreshDatabase::postgres().await).await;
-            })+
-        }
-    };
-}
+use crate::harness::{FreshDatabase, TotpApp, on_both, until};
 
 on_both! {
     a_key_is_shown_once_and_believed_until_it_is_revoked

@@ -9,27 +9,19 @@ use super::{
 use crate::{
     chains::{
         ChainError,
-        balance::Wanted,
+        balance::{BalanceRead, Wanted},
         family::Reading,
-        provenance::Source,
         rpc::{Agreement, Answer, Call},
     },
     model::Units,
 };
 
-/// Balances in the order of `wanted`: one call each, in as few requests as the batch size permits.
-pub(in crate::chains) async fn read(
-    reading: &Reading<'_>,
-    wanted: &[Wanted],
-) -> Vec<Result<(Units, Source), ChainError>> {
-    let (native, tokens): (Vec<usize>, Vec<usize>) =
-        (0..wanted.len()).partition(|place| wanted[*place].token.is_none());
-    let calls = |places: &[usize]| places.iter().map(|place| call(&wanted[*place], reading)).collect::<Vec<Call>>();
-    let (of_native, of_tokens) = (calls(&native), calls(&tokens));
-    let (of_native, of_tokens) = tokio::join!(reading.read(&of_native, ""), reading.read(&of_tokens, ""));
-    let mut answered: Vec<_> = native.into_iter().chain(tokens).zip(of_native.into_iter().chain(of_tokens)).collect();
-    answered.sort_unstable_by_key(|(place, _)| *place);
-    answered.into_iter().map(|(place, answer)| balance(&wanted[place], answer?, reading)).collect()
+/// Balances in the order of `wanted`, which are of ether only, or of tokens only: one call each, in as few requests as
+/// the batch size permits.
+pub(in crate::chains) async fn read(reading: &Reading<'_>, wanted: &[&Wanted]) -> Vec<BalanceRead> {
+    let calls: Vec<Call> = wanted.iter().map(|wanted| call(wanted, reading)).collect();
+    let answers = reading.read(&calls, "").await;
+    wanted.iter().zip(answers).map(|(wanted, answer)| balance(wanted, answer?, reading)).collect()
 }
 
 fn call(Wanted { address, token }: &Wanted, reading: &Reading<'_>) -> Call {
@@ -42,11 +34,7 @@ fn call(Wanted { address, token }: &Wanted, reading: &Reading<'_>) -> Call {
     }
 }
 
-fn balance(
-    wanted: &Wanted,
-    (answer, agreement): (Answer, Agreement),
-    reading: &Reading<'_>,
-) -> Result<(Units, Source), ChainError> {
+fn balance(wanted: &Wanted, (answer, agreement): (Answer, Agreement), reading: &Reading<'_>) -> BalanceRead {
     let amount = match &wanted.token {
         None => units(&answer.value).ok_or_else(|| ChainError::nonsense(&answer.endpoint, "a balance is no number"))?,
         // What is no contract returns nothing at all.

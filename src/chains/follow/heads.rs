@@ -20,7 +20,7 @@ impl Chain {
         async_stream::stream! {
             let (mut seen, mut told) = (None, None);
             loop {
-                match chain.rpc().next_head(seen.as_ref()).await {
+                match chain.rpc.next_head(seen.as_ref()).await {
                     Ok(head) => {
                         if chain.is_news(told.as_ref(), &head).await {
                             yield chain.told(head.clone());
@@ -46,7 +46,7 @@ impl Chain {
         }
         if new.number == old.number {
             // While an endpoint is on the branch that was told, the other one is no better.
-            return !self.rpc().abreast().iter().any(|other| other.heads.latest == *old);
+            return !self.rpc.abreast().iter().any(|other| other.heads.latest == *old);
         }
         head.endpoint == told.endpoint && self.has_left(old, new).await
     }
@@ -54,7 +54,7 @@ impl Chain {
     /// Whether a lower block is on another branch; that is not known where nobody can be asked.
     async fn has_left(&self, old: &BlockRef, new: &BlockRef) -> bool {
         let (Some(hash), Some(wanted)) = (&old.hash, &new.hash) else { return false };
-        match self.rpc().any(&log::by_hash(hash), |block| !block.is_null()).await {
+        match self.rpc.any(&log::by_hash(hash), |block| !block.is_null()).await {
             Ok(true) if old.number - new.number <= DEEPEST => {}
             Ok(true) | Err(_) => return false,
             Ok(false) => return true,

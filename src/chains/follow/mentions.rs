@@ -50,7 +50,7 @@ impl Mentions {
     /// What is new, at least one thing. Waits for it, however long that takes.
     pub(super) async fn next(&mut self) -> Result<Vec<ChainEvent>, ChainError> {
         loop {
-            let head = self.chain.rpc().next_head(self.head.as_ref()).await?;
+            let head = self.chain.rpc.next_head(self.head.as_ref()).await?;
             let news = self.advance(&head).await?;
             // Only now: what failed is done again at the same head.
             self.head = Some(head);
@@ -123,7 +123,7 @@ impl Mentions {
         let mut before: Option<Arc<str>> = None;
         for _ in 0..MOST_PAGES {
             let calls = [log::mentions_of(&self.account, latest, before.as_deref(), self.anchor.as_deref())];
-            let answer = self.chain.rpc().read(&calls).await.pop().expect("there is an answer for each call")?;
+            let answer = self.chain.rpc.read(&calls).await.pop().expect("there is an answer for each call")?;
             let nonsense =
                 || ChainError::nonsense(&answer.endpoint, "signatures that lack what all have, or their order");
             let page = log::mentions(&answer.value).ok_or_else(nonsense)?;
@@ -145,7 +145,7 @@ impl Mentions {
         let found: HashSet<(&str, u64)> = there.mentions.iter().map(|it| (&*it.signature, it.slot)).collect();
         let missing = self.told.iter().find(|mention| !found.contains(&(&*mention.signature, mention.slot)));
         let Some(Mention { signature, slot, .. }) = missing else { return Ok(()) };
-        if self.chain.rpc().any(&send::known(signature), |status| log::is_confirmed_in(*slot, status)).await? {
+        if self.chain.rpc.any(&send::known(signature), |status| log::is_confirmed_in(*slot, status)).await? {
             let reasons = "an endpoint has not all transactions of an account".to_owned();
             return Err(ChainError::Unavailable { reasons, retry_after: None });
         }

@@ -3,9 +3,10 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use crate::{
-    cache::{CacheKey, CacheValue, LoadLost, Loaded, Lookup},
+    cache::{CacheKey, CacheValue, Loaded},
     chains::{
         Chain, ChainError, Finality, Provenance,
+        error::found,
         evm::log::{self, Header, Log, LogFilter},
         provenance::Source,
         rpc::{Agreement, Answer, BlockRef, Call},
@@ -55,18 +56,18 @@ impl Chain {
         let (chain, hash) = (self.clone(), Arc::clone(hash));
         let key = BlockKey { chain: self.network().id.clone(), hash: Arc::clone(&hash), filter: None };
         let load = async move |_: BlockKey| {
-            let header = Arc::new(chain.read_header(log::by_hash(&hash)).await?);
+            let (header, endpoint) = chain.read_header(log::by_hash(&hash)).await?;
             if header.hash != hash {
-                return Err(ChainError::nonsense(&hash, "a block has another hash than was asked for"));
+                return Err(ChainError::nonsense(&endpoint, "a block has another hash than was asked for"));
             }
-            Ok(Loaded::found(header, KEPT, Duration::ZERO))
+            Ok(Loaded::found(Arc::new(header), KEPT, Duration::ZERO))
         };
         found(self.memory.headers.get(&key, load).await?)
     }
 
     /// A final block by its number.
     pub(in crate::chains) async fn header_at(&self, number: u64) -> Result<Header, ChainError> {
-        self.read_header(log::by_number(number)).await
+        Ok(self.read_header(log::by_number(number)).await?.0)
     }
 
     /// The logs of a block that a filter lets through.
@@ -106,7 +107,7 @@ impl Chain {
         self.provenance(Source { endpoint: Arc::clone(endpoint), block, agreement: Agreement::ALONE }, finality)
     }
 
-    async fn read_header(&self, call: Call) -> Result<Header, ChainError> {
+    async fn read_header(&self, call: Call) -> Result<(Header, Arc<str>), ChainError> {
         let Answer { value, endpoint } = self.answer(call, Some("")).await?;
         if value.is_null() {
             // It was undone since, or will be known in a moment.
@@ -115,7 +116,9 @@ impl Chain {
                 retry_after: None,
             });
         }
-        log::header(&value).ok_or_else(|| ChainError::nonsense(&endpoint, "a block lacks what all have"))
+        let header = log::header(&value);
+        let header = header.ok_or_else(|| ChainError::nonsense(&endpoint, "a block lacks what all have"))?;
+        Ok((header, endpoint))
     }
 
     async fn read_logs(&self, call: Call) -> Result<(Vec<Log>, Arc<str>), ChainError> {
@@ -132,8 +135,4 @@ impl Chain {
         };
         Ok(answers.pop().expect("there is an answer for each call")?)
     }
-}
-
-fn found<V>(lookup: Lookup<V>) -> Result<V, ChainError> {
-    lookup.hit().map(|hit| hit.value).ok_or_else(|| LoadLost::Unanswered.into())
 }

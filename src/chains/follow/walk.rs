@@ -48,7 +48,7 @@ impl Walker {
     /// What is new, at least one thing. Waits for it, however long that takes.
     pub(super) async fn next(&mut self) -> Result<Vec<ChainEvent>, ChainError> {
         loop {
-            let heads = self.chain.rpc().next_heads(&self.heads).await?;
+            let heads = self.chain.rpc.next_heads(&self.heads).await?;
             let (news, is_done) = self.advance(&heads).await?;
             // Only now: what failed is done again at the same heads.
             self.heads = if is_done { heads } else { Vec::new() };

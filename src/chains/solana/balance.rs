@@ -6,7 +6,7 @@ use super::state::{JUDGED, data, options, source};
 use crate::{
     chains::{
         ChainError,
-        balance::Wanted,
+        balance::{BalanceRead, Wanted},
         family::Reading,
         provenance::Source,
         rpc::{Agreement, Answer, Call},
@@ -19,21 +19,8 @@ const ACCOUNTS_PER_CALL: usize = 100;
 /// Where a token account keeps its amount.
 const AMOUNT: (usize, usize) = (64, 8);
 
-type Found = Vec<Result<(Units, Source), ChainError>>;
-
-/// Balances in the order of `wanted`.
-pub(in crate::chains) async fn read(reading: &Reading<'_>, wanted: &[Wanted]) -> Found {
-    let (native, tokens): (Vec<usize>, Vec<usize>) =
-        (0..wanted.len()).partition(|place| wanted[*place].token.is_none());
-    let of = |places: &[usize]| places.iter().map(|place| &wanted[*place]).collect::<Vec<_>>();
-    let (of_native, of_tokens) = (of(&native), of(&tokens));
-    let (of_native, of_tokens) = tokio::join!(lamports(reading, &of_native), amounts(reading, &of_tokens));
-    let mut found: Vec<_> = native.into_iter().chain(tokens).zip(of_native.into_iter().chain(of_tokens)).collect();
-    found.sort_unstable_by_key(|(place, _)| *place);
-    found.into_iter().map(|(_, balance)| balance).collect()
-}
-
-async fn lamports(reading: &Reading<'_>, wanted: &[&Wanted]) -> Found {
+/// What accounts have themselves, in the order of `wanted`.
+pub(in crate::chains) async fn lamports(reading: &Reading<'_>, wanted: &[&Wanted]) -> Vec<BalanceRead> {
     let calls: Vec<Call> = wanted
         .chunks(ACCOUNTS_PER_CALL)
         .map(|wanted| {
@@ -46,7 +33,11 @@ async fn lamports(reading: &Reading<'_>, wanted: &[&Wanted]) -> Found {
     chunks.flat_map(|(wanted, answer)| lamports_of(wanted.len(), answer, reading)).collect()
 }
 
-fn lamports_of(count: usize, answer: Result<(Answer, Agreement), ChainError>, reading: &Reading<'_>) -> Found {
+fn lamports_of(
+    count: usize,
+    answer: Result<(Answer, Agreement), ChainError>,
+    reading: &Reading<'_>,
+) -> Vec<BalanceRead> {
     let found = answer.and_then(|(answer, agreement)| {
         let source = source(&answer, agreement, reading)?;
         let accounts = answer.value["value"].as_array().filter(|accounts| accounts.len() == count);
@@ -70,7 +61,8 @@ fn lamports_in(account: &Value, source: &Source) -> Result<Units, ChainError> {
     lamports.ok_or_else(|| ChainError::nonsense(&source.endpoint, "an account has no lamports"))
 }
 
-async fn amounts(reading: &Reading<'_>, wanted: &[&Wanted]) -> Found {
+/// What accounts have of tokens, in the order of `wanted`.
+pub(in crate::chains) async fn amounts(reading: &Reading<'_>, wanted: &[&Wanted]) -> Vec<BalanceRead> {
     let call = |wanted: &&Wanted| Call {
         method: "getTokenAccountsByOwner",
         params: json!([wanted.address, { "mint": wanted.token }, options(reading, Some(AMOUNT))]),
@@ -80,11 +72,7 @@ async fn amounts(reading: &Reading<'_>, wanted: &[&Wanted]) -> Found {
     wanted.iter().zip(answers).map(|(wanted, answer)| amount(wanted, answer, reading)).collect()
 }
 
-fn amount(
-    wanted: &Wanted,
-    answer: Result<(Answer, Agreement), ChainError>,
-    reading: &Reading<'_>,
-) -> Result<(Units, Source), ChainError> {
+fn amount(wanted: &Wanted, answer: Result<(Answer, Agreement), ChainError>, reading: &Reading<'_>) -> BalanceRead {
     let (answer, agreement) = answer.map_err(|error| match (&wanted.token, error) {
         // The mint was checked for its form, so that a refused parameter is a mint that does not exist.
         (Some(token), ChainError::Refused { code: -32_602, .. }) => ChainError::NoToken(token.clone()),

@@ -47,7 +47,7 @@ impl Chain {
 
     /// What fees are paid in.
     async fn native_token(&self) -> ChainToken {
-        ChainToken(Arc::new(self.0.network().native.clone()))
+        ChainToken(Arc::clone(&self.0.network().native))
     }
 
     /// Who is asked, in the order of preference.
