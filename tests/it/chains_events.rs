@@ -2,10 +2,7 @@
 //! builds from what it is told is what the node has.
 
 use serde_json::{Value, json};
-use tidegate::{
-    config::{EndpointEntry, NetworkEntry},
-    model::Chance,
-};
+use tidegate::model::Chance;
 
 use crate::harness::{Anvil, Fault, Proxy, Relay, Socket, Svm, TestApp, subscribe, until};
 
@@ -26,11 +23,7 @@ const EVENTS: &str = "subscription ($after: String, $chain: ID!, $filter: ChainE
         ... on ChainEventsFinalized { blockNumber cursor } } }";
 
 async fn app_with(urls: &[String], network: &str, adjust: impl FnOnce(&mut tidegate::config::ChainsConfig)) -> TestApp {
-    let endpoints = ["one", "two", "three"].iter().zip(urls).map(|(name, url)| format!("devnet/{name}={url}"));
-    let endpoints: Vec<_> = endpoints.map(|text| EndpointEntry::parse(&text).unwrap()).collect();
-    let builder = TestApp::builder().config(|config| {
-        config.chains.endpoints = endpoints;
-        config.chains.networks = vec![NetworkEntry::try_from(format!("devnet={network}")).unwrap()];
+    let builder = TestApp::builder().chain("devnet", network, &["one", "two", "three"], urls).config(|config| {
         config.chains.head_poll_ms = 50;
         config.chains.max_backfill_blocks = 1_000;
         config.chains.max_per_second = 10_000;

@@ -1,7 +1,6 @@
 //! What chains say, by the front door and of real nodes: one table for both families.
 
 use serde_json::{Value, json};
-use tidegate::config::{EndpointEntry, NetworkEntry};
 
 use crate::harness::{Actor, Anvil, Svm, TestApp, until};
 
@@ -25,12 +24,7 @@ struct Ground {
 
 /// A server that knows the chain `devnet` by these endpoints.
 pub(crate) async fn app(network: &str, urls: &[String]) -> TestApp {
-    let endpoints = urls.iter().enumerate().map(|(place, url)| format!("devnet/node-{place}={url}"));
-    let endpoints: Vec<_> = endpoints.map(|text| EndpointEntry::parse(&text).unwrap()).collect();
-    let network = NetworkEntry::try_from(format!("devnet={network}")).unwrap();
-    let builder = TestApp::builder().config(|config| {
-        config.chains.endpoints = endpoints;
-        config.chains.networks = vec![network];
+    let builder = TestApp::builder().chain("devnet", network, &["node-0", "node-1", "node-2"], urls).config(|config| {
         config.chains.head_poll_ms = 50;
         (config.graphql.max_aliases, config.graphql.max_fields) = (5_000, 50_000);
         (config.graphql.max_cost, config.graphql.max_root_fields) = (1_000_000, 5_000);

@@ -27,7 +27,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use tidegate::{
     auth::dev,
-    config::{AuthConfig, Config},
+    config::{AuthConfig, Config, EndpointEntry, NetworkEntry},
     model::{Clock, Role},
     sandbox::StandIns,
 };
@@ -159,6 +159,16 @@ impl Builder {
     pub(crate) fn config(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
         self
+    }
+
+    /// Knows this chain only, by an endpoint for each URL, in the order of the names.
+    pub(crate) fn chain(self, id: &str, identity: &str, names: &[&str], urls: &[String]) -> Self {
+        assert!(urls.len() <= names.len(), "an endpoint has no name");
+        let endpoints = names.iter().zip(urls).map(|(name, url)| format!("{id}/{name}={url}"));
+        self.config(|config| {
+            config.chains.endpoints = endpoints.map(|text| EndpointEntry::parse(&text).expect("an endpoint")).collect();
+            config.chains.networks = vec![NetworkEntry::try_from(format!("{id}={identity}")).expect("a network")];
+        })
     }
 
     /// Keeps its state in this database.
