@@ -56,6 +56,20 @@ pub struct FeeTier {
     pub parts: FeeParts,
 }
 
+impl FeeTier {
+    /// What is likely to be paid for a unit of gas; nothing on chains that count no gas.
+    #[must_use]
+    pub fn gas_price(&self) -> Option<Units> {
+        match &self.parts {
+            FeeParts::DynamicGas { base_fee_per_gas, max_priority_fee_per_gas, .. } => {
+                base_fee_per_gas.checked_add(*max_priority_fee_per_gas)
+            }
+            FeeParts::PlainGas { gas_price, .. } => Some(*gas_price),
+            FeeParts::Compute { .. } => None,
+        }
+    }
+}
+
 /// What a fee is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeeParts {

@@ -32,7 +32,7 @@ pub use family::ChainFamily;
 pub use fee::{FeeEstimate, FeeParts, FeeQuery, FeeTier};
 pub use follow::{Applied, ChainEvent, EventFilter, Log, LogFilter, Mention, Mentioned, News, Seen};
 pub use network::Network;
-pub use pool::PoolQuote;
+pub use pool::{PoolContracts, PoolQuote};
 pub use provenance::{Consistency, Finality, Provenance};
 pub use registry::{ChainParts, Chains};
 pub use sends::{SendError, SendRequest, Sends, SentTransaction};

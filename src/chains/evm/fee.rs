@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What a transfer takes that no contract receives.
-const TRANSFER_GAS: u64 = 21_000;
+pub(super) const TRANSFER_GAS: u64 = 21_000;
 /// How many blocks are looked at.
 const BLOCKS: u64 = 20;
 /// Which of the priority fees of a block are looked at, in percent of its gas.
