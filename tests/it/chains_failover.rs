@@ -4,10 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use tidegate::{
-    config::{EndpointEntry, NetworkEntry},
-    model::Clock,
-};
+use tidegate::model::Clock;
 use url::Url;
 
 use crate::harness::{Actor, Anvil, Fault, Proxy, Relay, TestApp, until};
@@ -16,11 +13,8 @@ use crate::harness::{Actor, Anvil, Fault, Proxy, Relay, TestApp, until};
 const CALLERS: usize = 16;
 
 async fn app(urls: &[String]) -> TestApp {
-    let endpoints = ["one", "two", "three"].iter().zip(urls).map(|(name, url)| format!("devnet/{name}={url}"));
-    let endpoints: Vec<_> = endpoints.map(|text| EndpointEntry::parse(&text).unwrap()).collect();
-    let builder = TestApp::builder().config(|config| {
-        config.chains.endpoints = endpoints;
-        config.chains.networks = vec![NetworkEntry::try_from("devnet=evm:31337:ETH".to_owned()).unwrap()];
+    let names = ["one", "two", "three", "four"];
+    let builder = TestApp::builder().chain("devnet", "evm:31337:ETH", &names[..urls.len()], urls).config(|config| {
         config.chains.head_poll_ms = 200;
         config.chains.try_timeout_ms = 1_000;
         config.chains.max_per_second = 100_000;
@@ -117,6 +111,28 @@ async fn reads_go_on(count: u64) -> Vec<(&'static str, Duration, Duration)> {
     told
 }
 
+/// One endpoint stalls, one is killed in the middle, one is 20 blocks behind, all at once; the last one is well.
+async fn reads_go_on_with_one_of_four(count: u64) -> (Duration, Duration) {
+    let node = Anvil::start().await;
+    node.mine(40).await;
+    let ((one, at_one), (two, at_two), (_four, at_four)) = (proxy(&node).await, proxy(&node).await, proxy(&node).await);
+    let three = Relay::start(&node.url()).await;
+    let app = app(&[at_one, at_two, three.url(), at_four]).await;
+    let first = 1_000_000;
+    reads(&app, first..first + count, async || {}).await;
+    let healthy = reads(&app, first + count..first + 2 * count, async || {}).await;
+    three.set(Fault::Lags(20));
+    let is_lagging = async || lag(&app, "three").await.is_some_and(|lag| lag >= 20);
+    until("it is known to be behind", is_lagging).await;
+    one.stall();
+    let unwell = reads(&app, first + 2 * count..first + 3 * count, async || two.refuse().await).await;
+    assert!(!unwell.endpoints.contains("three"), "{:?}", unwell.endpoints);
+    assert!(unwell.endpoints.contains("four"), "only it is left: {:?}", unwell.endpoints);
+    println!("all at once: p99 {:?} beside {:?}, answered by {:?}", unwell.p99, healthy.p99, unwell.endpoints);
+    app.stop().await;
+    (unwell.p99, healthy.p99)
+}
+
 async fn lag(app: &TestApp, name: &str) -> Option<u64> {
     let reply = app.admin().query("{ chain(id: \"devnet\") { head { number } endpoints { name lag } } }").await.json();
     let endpoints = reply["data"]["chain"]["endpoints"].as_array()?.clone();
@@ -134,6 +150,18 @@ async fn soak_reads_go_on_while_an_endpoint_is_unwell() {
     for (name, p99, healthy) in reads_go_on(10_000).await {
         assert!(p99 <= healthy * 2, "{name}: {p99:?} beside {healthy:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_go_on_while_one_of_four_is_well() {
+    reads_go_on_with_one_of_four(300).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "make soak"]
+async fn soak_reads_go_on_while_one_of_four_is_well() {
+    let (p99, healthy) = reads_go_on_with_one_of_four(10_000).await;
+    assert!(p99 <= healthy * 2, "{p99:?} beside {healthy:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

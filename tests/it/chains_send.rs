@@ -1,7 +1,6 @@
 //! Sending signed transactions by the front door to real nodes: once, whatever happens on the way.
 
 use serde_json::{Value, json};
-use tidegate::config::{EndpointEntry, NetworkEntry};
 
 use crate::harness::{Actor, Anvil, Fault, Relay, Svm, TestApp, until};
 
@@ -15,12 +14,7 @@ const FOR_ANOTHER_CHAIN: &str = "0xf86c098504a817c800825208943535353535353535353
 const SOMEBODY: &str = "0x00000000000000000000000000000000DeaDBeef";
 
 async fn app(network: &str, urls: &[String]) -> TestApp {
-    let endpoints = ["one", "two"].iter().zip(urls).map(|(name, url)| format!("devnet/{name}={url}"));
-    let endpoints: Vec<_> = endpoints.map(|text| EndpointEntry::parse(&text).unwrap()).collect();
-    let network = NetworkEntry::try_from(format!("devnet={network}")).unwrap();
-    let builder = TestApp::builder().config(|config| {
-        config.chains.endpoints = endpoints;
-        config.chains.networks = vec![network];
+    let builder = TestApp::builder().chain("devnet", network, &["one", "two"], urls).config(|config| {
         config.chains.head_poll_ms = 50;
         config.chains.try_timeout_ms = 500;
         config.limits.overrides = vec!["Mutation.transactionSend=10000/60".parse().unwrap()];
@@ -39,7 +33,7 @@ async fn send(actor: &Actor<'_>, signed: &str, key: Option<&str>) -> Value {
 }
 
 /// What was sent, which must be without a complaint.
-async fn sent(actor: &Actor<'_>, signed: &str, key: Option<&str>) -> Value {
+pub(crate) async fn sent(actor: &Actor<'_>, signed: &str, key: Option<&str>) -> Value {
     let payload = send(actor, signed, key).await;
     assert_eq!(payload["userErrors"], json!([]));
     payload["sent"].clone()
@@ -54,7 +48,7 @@ async fn complaint(actor: &Actor<'_>, signed: &str) -> (String, Value) {
 }
 
 /// A transfer of an account of the node's, signed and not sent.
-async fn signed(node: &Anvil, change: Value) -> String {
+pub(crate) async fn signed(node: &Anvil, change: Value) -> String {
     let from = node.rich().await;
     let mut wish = json!({"from": from, "to": SOMEBODY, "value": "0x10", "gas": "0x5208", "nonce": nonce(node).await,
         "maxFeePerGas": "0x77359400", "maxPriorityFeePerGas": "0x1", "chainId": "0x7a69"});

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     chains_reads::{app, chain, failure},
+    chains_send::{sent, signed},
     harness::{Actor, Anvil, Node, Svm, TestApp, until},
 };
 
@@ -53,6 +54,23 @@ impl Ground {
         match self {
             Self::Evm(node) => node.mine(count).await,
             Self::Solana(node) => node.advance(count).await,
+        }
+    }
+
+    /// Signs what moves so many base units, and does not send it. The transaction, and who it is from and to.
+    async fn sign(&self, amount: u64) -> (String, String, String) {
+        match self {
+            Self::Evm(node) => {
+                let signed = signed(node, json!({ "value": format!("{amount:#x}") })).await;
+                (signed, node.rich().await, FRESH.to_owned())
+            }
+            Self::Solana(node) => {
+                // Preflight knows no newer one.
+                let latest = node.rpc("getLatestBlockhash", json!([{ "commitment": "confirmed" }])).await;
+                let blockhash = &latest["value"]["blockhash"];
+                let wish = json!({ "from": "rich", "to": MINT, "amount": amount, "blockhash": blockhash });
+                (node.sign_transfer(wish).await.1, node.wallet("rich").await, MINT.to_owned())
+            }
         }
     }
 
@@ -135,9 +153,13 @@ async fn paid(ground: &Ground, id: &str) -> u128 {
     }
 }
 
+/// From a signed transfer to its last block, all of it by GraphQL.
 async fn a_transfer_becomes_final(ground: &Ground, app: &TestApp) {
     let alice = app.alice();
-    let (id, from, to) = ground.send(5_000_000).await;
+    let (signed, from, to) = ground.sign(5_000_000).await;
+    let sent = sent(&alice, &signed, Some("once")).await;
+    assert_eq!((&sent["status"], &sent["endpoint"]), (&json!("ACCEPTED"), &json!("node-0")));
+    let id = sent["id"].as_str().unwrap().to_owned();
     let pending = until_status(&alice, &id, "PENDING").await;
     assert_eq!((&pending["id"], &pending["fee"], &pending["confirmations"]), (&json!(id), &json!(null), &json!(null)));
     assert_eq!((&pending["blockNumber"], &pending["slot"]), (&json!(null), &json!(null)));
