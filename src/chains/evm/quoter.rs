@@ -178,6 +178,10 @@ mod tests {
     const WETH: Address = address!("C02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2");
     const FACTORY: Address = address!("1F98431c8aD98523631AE4a59f267346ea31F984");
 
+    type Said = Result<(Answer, Agreement), ChainError>;
+    /// The amount and the gas of a quote, or a part of the error's message.
+    type Expected = Result<Option<(u64, Option<u64>)>, &'static str>;
+
     fn swap(from: Address, to: Address, amount: u128) -> Swap {
         Swap { from, to, amount: U256::from(amount) }
     }
@@ -238,8 +242,7 @@ mod tests {
         };
         let price = U160::from(1) << 96;
         let gas = U256::from(90_000);
-        type Said = Result<(Answer, Agreement), ChainError>;
-        let cases: [(&str, Said, Result<Option<(u64, Option<u64>)>, &str>); 10] = [
+        let cases: [(&str, Said, Expected); 10] = [
             ("a pool", quoted(7, price, gas), Ok(Some((7, Some(111_000))))),
             ("gas beyond all measure", quoted(7, price, U256::MAX), Ok(Some((7, None)))),
             ("nothing comes out", quoted(0, price, gas), Ok(None)),
