@@ -25,6 +25,7 @@ pub mod auth;
 pub mod chains;
 
 pub mod market;
+pub mod mcp;
 
 pub mod agent;
 

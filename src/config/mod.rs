@@ -19,6 +19,7 @@ mod limits;
 mod listing;
 mod load;
 mod market;
+mod mcp;
 mod probe;
 mod problem;
 mod redis;
@@ -43,6 +44,7 @@ pub use load::{Loaded, Sources, load};
 pub use market::{
     CoinGeckoConfig, CoinbaseConfig, DefiLlamaConfig, JupiterConfig, MarketConfig, UniswapConfig, ZeroExConfig,
 };
+pub use mcp::{McpConfig, ServerEnvironment};
 pub use probe::Kind;
 pub use problem::Problem;
 pub use reference::{as_markdown, as_text};
@@ -85,6 +87,9 @@ pub struct Config {
     /// Chains: who answers for them, and how they are asked.
     #[config(nested)]
     pub chains: ChainsConfig,
+    /// MCP servers: who may be run and asked, and within which bounds.
+    #[config(nested)]
+    pub mcp: McpConfig,
     /// What an agent feels and remembers.
     #[config(nested)]
     pub agent: AgentConfig,
@@ -117,6 +122,7 @@ impl Config {
             self.resilience.problems(),
             self.market.problems(),
             self.chains.problems(),
+            self.mcp.problems(),
             self.agent.problems(),
             self.audit.problems(),
             self.telemetry.problems(),

@@ -23,6 +23,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("auth", &["model", "config", "secrets", "resilience", "store", "cache", "limits", "events", "audit"]),
     ("chains", &["model", "config", "resilience", "store", "cache", "bus", "events", "audit"]),
     ("market", &["model", "config", "resilience", "store", "cache", "bus", "limits", "chains"]),
+    ("mcp", &["model", "config", "secrets", "resilience", "store", "cache", "bus", "events", "audit"]),
     ("agent", &["model", "config", "secrets", "store", "events", "vault", "audit"]),
     (
         "graphql",
@@ -41,6 +42,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "auth",
             "chains",
             "market",
+            "mcp",
             "agent",
             "vault",
         ],
@@ -57,6 +59,7 @@ const VOCABULARY: &[(&str, &[&str], &str)] = &[
     ("reqwest", &["resilience/outbound"], "Every outbound HTTP call goes through `resilience::Outbound`."),
     ("alloy_", &["chains/evm"], "Only `chains/evm` knows Ethereum's library, and only `chains/solana` Solana's."),
     ("bs58", &["chains/solana"], "Only `chains/evm` knows Ethereum's library, and only `chains/solana` Solana's."),
+    ("rmcp", &["mcp/sdk", "http/mcp"], "Only `mcp/sdk` and `http/mcp` know the MCP SDK."),
     ("failsafe", &["resilience/"], "Only `resilience/` knows the breaker's library."),
     ("jsonwebtoken", &["auth/"], "Only `auth/` knows how tokens are signed."),
     ("aws_lc_rs", &["secrets/"], "Only `secrets/` computes with keys."),

@@ -1,0 +1,106 @@
+//! Who may call which tools: one decision, for listing and for calling.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Principal, Role};
+
+/// The most roles and subjects of one rule.
+const MOST_NAMES: usize = 1_000;
+
+/// Who may call the tools that it names. A tool that no rule names is for everybody who is signed in; of several rules that
+/// name a tool the most exact one decides. An ADMIN may call every tool.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Permission {
+    /// A tool's name, or the beginning of names and `*`, or `*` for all.
+    pub tools: String,
+    /// Whoever has one of these roles, or a higher one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Role>,
+    /// These subjects, whatever their role.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<String>,
+}
+
+impl Permission {
+    /// What is wrong with the rule, if anything is.
+    pub(super) fn problem(&self) -> Option<String> {
+        let tools = &self.tools;
+        if tools.is_empty() || tools.len() > 256 || tools.strip_suffix('*').unwrap_or(tools).contains('*') {
+            return Some(format!("{tools:?} must be a tool's name, or the beginning of names and one * at the end"));
+        }
+        let names = self.roles.len() + self.subjects.len();
+        (names > MOST_NAMES).then(|| format!("the rule for {tools} names more than {MOST_NAMES} roles and subjects"))
+    }
+
+    /// How exactly it names a tool: the longer the better, and a whole name best. Nothing where it does not.
+    fn fits(&self, tool: &str) -> Option<usize> {
+        match self.tools.strip_suffix('*') {
+            Some(beginning) => tool.starts_with(beginning).then_some(beginning.len()),
+            None => (self.tools == tool).then_some(usize::MAX),
+        }
+    }
+
+    fn includes(&self, principal: &Principal) -> bool {
+        self.roles.iter().any(|role| principal.role >= *role)
+            || self.subjects.iter().any(|subject| **subject == *principal.subject)
+    }
+}
+
+/// Whether somebody may call a tool of a server with these rules.
+#[must_use]
+pub fn may_call(rules: &[Permission], tool: &str, principal: &Principal) -> bool {
+    if principal.role >= Role::Admin {
+        return true;
+    }
+    let fitting = rules.iter().filter_map(|rule| Some((rule.fits(tool)?, rule)));
+    let most_exact = fitting.clone().map(|(exactness, _)| exactness).max();
+    // Rules that are as exact add to each other.
+    match most_exact {
+        None => true,
+        Some(most) => fitting.filter(|(exactness, _)| *exactness == most).any(|(_, rule)| rule.includes(principal)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who(subject: &str, role: Role) -> Principal {
+        Principal { subject: subject.into(), role, expires_at: None }
+    }
+
+    fn rule(tools: &str, roles: &[Role], subjects: &[&str]) -> Permission {
+        let subjects = subjects.iter().map(ToString::to_string).collect();
+        Permission { tools: tools.to_owned(), roles: roles.to_vec(), subjects }
+    }
+
+    #[test]
+    fn the_most_exact_rule_decides() {
+        let rules = [
+            rule("*", &[Role::Admin], &[]),
+            rule("read_*", &[Role::User], &[]),
+            rule("read_secret", &[], &["alice"]),
+            rule("read_secret", &[], &["carol"]),
+        ];
+        for (subject, role, tool, expected) in [
+            ("alice", Role::User, "write", false),
+            ("alice", Role::User, "read_file", true),
+            ("alice", Role::User, "read_secret", true),
+            ("carol", Role::User, "read_secret", true),
+            ("bob", Role::User, "read_secret", false),
+            ("bob", Role::User, "read_", true),
+            ("root", Role::Admin, "read_secret", true),
+        ] {
+            assert_eq!(may_call(&rules, tool, &who(subject, role)), expected, "{subject} {tool}");
+        }
+        assert!(may_call(&[], "anything", &who("bob", Role::User)), "what no rule names is for everybody");
+    }
+
+    #[test]
+    fn rules_that_name_nothing_are_refused() {
+        for (tools, good) in [("*", true), ("a*", true), ("a", true), ("", false), ("a*b", false), ("**", false)] {
+            assert_eq!(rule(tools, &[], &[]).problem().is_none(), good, "{tools}");
+        }
+    }
+}

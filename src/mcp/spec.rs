@@ -1,0 +1,242 @@
+//! What a server is configured to be: how it is reached, and what it may.
+//!
+//! The form is that of the `mcpServers` files which MCP clients share, with a few fields more. Nothing in it is a secret: those
+//! are named (`envFrom`, `headersFrom`, `bearerFrom`) and come from this process' environment, where that is permitted.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use url::Url;
+
+use super::permission::Permission;
+use crate::model::FieldError;
+
+/// The most arguments, variables and headers of a server.
+const MOST_ENTRIES: usize = 100;
+/// The longest text in a server's configuration, in bytes.
+const LONGEST_TEXT: usize = 4_096;
+/// The longest name, in characters.
+const LONGEST_NAME: usize = 64;
+/// Parts of the names of variables and headers whose values do not belong into a configuration.
+const SECRET_WORDS: [&str; 8] = ["token", "secret", "password", "passwd", "apikey", "api_key", "api-key", "credential"];
+const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-auth"];
+/// Headers that the transport sets itself.
+const RESERVED_HEADERS: [&str; 7] =
+    ["accept", "content-type", "content-length", "host", "mcp-session-id", "mcp-protocol-version", "last-event-id"];
+
+/// What a server is configured to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServerSpec {
+    /// `stdio` or `http`, as other clients write it; what else is said decides.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The program of a server that we run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// What it is told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Variables of its environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Variables of this process' environment that it is given as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env_from: Vec<String>,
+    /// The folder in which it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Where a server is that runs elsewhere: its endpoint for streamable HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<Url>,
+    /// Headers that it is sent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Headers, each with the variable of this process' environment that has its value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers_from: BTreeMap<String, String>,
+    /// The variable of this process' environment that has the bearer token for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bearer_from: Option<String>,
+    /// Its sessions remember nothing of those who use them, so that several subjects may share one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stateless: bool,
+    /// Who may call which tools; see [`Permission`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permissions: Vec<Permission>,
+    /// For how many seconds the results of tools are kept that say they only read, by the tool's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cache_seconds: BTreeMap<String, u32>,
+    /// Whether kept results are for whoever got them alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cache_private: bool,
+    /// Longest time that a call may take, in milliseconds, in place of `mcp.call_timeout_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_timeout_ms: Option<u64>,
+    /// Calls at the same time, in place of `mcp.max_concurrent_calls`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_concurrent_calls: Option<usize>,
+}
+
+/// How a server is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportKind {
+    /// A process that we run, spoken to through its standard input and output.
+    Child,
+    /// Streamable HTTP.
+    Http,
+}
+
+impl ServerSpec {
+    /// Reads a configuration, or everything that is wrong with it. `path` leads to it in the caller's input.
+    pub fn read(value: &Value, path: &[&str]) -> Result<Self, Vec<FieldError>> {
+        let spec = Self::deserialize(value).map_err(|error| vec![FieldError::new(path, error.to_string())])?;
+        let problems = spec.problems(path);
+        if problems.is_empty() { Ok(spec) } else { Err(problems) }
+    }
+
+    /// How it is reached.
+    #[must_use]
+    pub fn transport(&self) -> TransportKind {
+        if self.url.is_some() { TransportKind::Http } else { TransportKind::Child }
+    }
+
+    fn problems(&self, path: &[&str]) -> Vec<FieldError> {
+        let mut problems = Vec::new();
+        let mut wrong = |field: &str, message: String| {
+            let path: Vec<&str> = path.iter().copied().chain([field]).collect();
+            problems.push(FieldError::new(&path, message));
+        };
+        match (&self.command, &self.url) {
+            (None, None) => wrong("command", "either command or url must be given".to_owned()),
+            (Some(_), Some(_)) => wrong("url", "command and url exclude each other".to_owned()),
+            (Some(command), None) if command.trim().is_empty() => wrong("command", "must not be empty".to_owned()),
+            (None, Some(url)) if !matches!(url.scheme(), "http" | "https") || !url.has_host() => {
+                wrong("url", "must be an http or https URL".to_owned());
+            }
+            (None, Some(url)) if !url.username().is_empty() || url.password().is_some() => {
+                wrong("url", "must hold no user and no password; use bearerFrom or headersFrom".to_owned());
+            }
+            _ => {}
+        }
+        if self.command.is_some()
+            && !(self.headers.is_empty() && self.headers_from.is_empty() && self.bearer_from.is_none())
+        {
+            wrong("headers", "are for servers with a url".to_owned());
+        }
+        if self.url.is_some() && !(self.args.is_empty() && self.env.is_empty() && self.env_from.is_empty()) {
+            wrong("args", "args and env are for servers with a command".to_owned());
+        }
+        for name in self.env.keys().filter(|name| is_secret(name)) {
+            wrong("env", format!("{name} looks like a secret, which is not kept here: name it in envFrom"));
+        }
+        for name in self.headers.keys().filter(|name| is_secret(name) || is_secret_header(name)) {
+            wrong(
+                "headers",
+                format!("{name} looks like a secret, which is not kept here: use headersFrom or bearerFrom"),
+            );
+        }
+        for name in self.headers.keys().chain(self.headers_from.keys()) {
+            if http::HeaderName::try_from(name.as_str()).is_err() {
+                wrong("headers", format!("{name:?} is no name of a header"));
+            } else if RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+                wrong("headers", format!("{name} is set by the transport"));
+            }
+        }
+        for (field, value, range) in [
+            ("callTimeoutMs", self.call_timeout_ms, 10..=3_600_000_u64),
+            ("maxConcurrentCalls", self.max_concurrent_calls.map(|most| most as u64), 1..=10_000),
+        ] {
+            if value.is_some_and(|value| !range.contains(&value)) {
+                wrong(field, format!("must be {} to {}", range.start(), range.end()));
+            }
+        }
+        for message in self.permissions.iter().filter_map(Permission::problem) {
+            wrong("permissions", message);
+        }
+        let texts = self.args.iter().chain(self.env.values()).chain(self.env.keys()).chain(self.headers.values());
+        let texts: Vec<&String> = texts.chain(&self.command).chain(&self.cwd).collect();
+        if texts.len() > 2 * MOST_ENTRIES || texts.iter().any(|text| text.len() > LONGEST_TEXT || text.contains('\0')) {
+            wrong("args", format!("at most {MOST_ENTRIES} of each, of at most {LONGEST_TEXT} bytes, without NUL"));
+        }
+        problems
+    }
+}
+
+/// Whether a variable or header of this name is likely to hold what must not be kept.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| name.contains(word)) || name.ends_with("_key")
+}
+
+fn is_secret_header(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_HEADERS.iter().any(|secret| name.starts_with(secret)) || name.ends_with("-key")
+}
+
+/// What is wrong with a name of a server, if anything is. It is the first part of the qualified names of its tools.
+#[must_use]
+pub fn name_problem(name: &str) -> Option<&'static str> {
+    let is_good = (1..=LONGEST_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !name.starts_with('-');
+    (!is_good).then_some("must have 1 to 64 lower-case letters, digits or hyphens, and not begin with a hyphen")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn problems(value: &Value) -> Vec<String> {
+        let problems = ServerSpec::read(value, &["input", "config"]).err().unwrap_or_default();
+        problems.into_iter().map(|problem| problem.path.join(".")).collect()
+    }
+
+    #[test]
+    fn the_form_that_clients_share_is_read() {
+        let child = json!({"command": "npx", "args": ["-y", "server"], "env": {"DEBUG": "1"}, "type": "stdio"});
+        let spec = ServerSpec::read(&child, &[]).unwrap();
+        assert_eq!((spec.transport(), spec.command.as_deref()), (TransportKind::Child, Some("npx")));
+        let http = json!({"url": "https://mcp.example/mcp", "headers": {"X-Team": "a"}, "bearerFrom": "MCP_BEARER"});
+        let spec = ServerSpec::read(&http, &[]).unwrap();
+        assert_eq!(spec.transport(), TransportKind::Http);
+        assert_eq!(serde_json::to_value(&spec).unwrap(), http, "it is written as it was read");
+    }
+
+    #[test]
+    fn what_makes_no_sense_or_is_a_secret_is_refused() {
+        for (value, expected) in [
+            (json!({}), vec!["input.config.command"]),
+            (json!({"command": ""}), vec!["input.config.command"]),
+            (json!({"command": "a", "url": "http://a"}), vec!["input.config.url"]),
+            (json!({"url": "ftp://a"}), vec!["input.config.url"]),
+            (json!({"url": "http://u:p@a"}), vec!["input.config.url"]),
+            (json!({"url": "http://a", "args": ["x"]}), vec!["input.config.args"]),
+            (json!({"command": "a", "bearerFrom": "X"}), vec!["input.config.headers"]),
+            (json!({"command": "a", "env": {"GITHUB_TOKEN": "x"}}), vec!["input.config.env"]),
+            (json!({"command": "a", "env": {"OPENAI_API_KEY": "x"}}), vec!["input.config.env"]),
+            (json!({"url": "http://a", "headers": {"Authorization": "x"}}), vec!["input.config.headers"]),
+            (json!({"url": "http://a", "headers": {"X-Api-Key": "x"}}), vec!["input.config.headers"]),
+            (json!({"url": "http://a", "headers": {"Mcp-Session-Id": "x"}}), vec!["input.config.headers"]),
+            (json!({"url": "http://a", "headers": {"a b": "x"}}), vec!["input.config.headers"]),
+            (json!({"command": "a", "callTimeoutMs": 1}), vec!["input.config.callTimeoutMs"]),
+            (json!({"command": "a", "args": ["x".repeat(5_000)]}), vec!["input.config.args"]),
+            (json!({"command": "a\0"}), vec!["input.config.args"]),
+            (json!({"comand": "a"}), vec!["input.config"]),
+            (json!([1]), vec!["input.config"]),
+        ] {
+            assert_eq!(problems(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn names_can_be_parts_of_qualified_names() {
+        for (name, good) in [("time", true), ("my-server-2", true), ("", false), ("-a", false), ("a_b", false)] {
+            assert_eq!(name_problem(name).is_none(), good, "{name}");
+        }
+        assert!(name_problem(&"a".repeat(65)).is_some() && name_problem("Time").is_some());
+    }
+}
