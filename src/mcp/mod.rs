@@ -6,10 +6,14 @@
 
 mod error;
 mod permission;
+mod process;
+mod sdk;
+mod session;
 mod spec;
 mod tool;
 
 pub use error::McpError;
 pub use permission::{Permission, may_call};
+pub use sdk::{Era, ToolResult};
 pub use spec::{ServerSpec, TransportKind, name_problem};
 pub use tool::{Fingerprint, Offer, Prompt, Resource, Tool, ToolAnnotations};

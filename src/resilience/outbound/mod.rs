@@ -37,6 +37,8 @@ pub struct OutboundError(#[from] reqwest::Error);
 #[derive(Debug, Clone)]
 pub struct Outbound {
     client: Client,
+    /// Without a bound on the time of a whole request.
+    streaming: Client,
     rule: AddressRule,
     max_body_bytes: usize,
     clock: Clock,
@@ -46,17 +48,19 @@ impl Outbound {
     /// A client with the limits of the configuration.
     pub fn new(config: &OutboundConfig, clock: Clock) -> Result<Self, OutboundError> {
         let rule = AddressRule::new(config);
-        let client = Client::builder()
-            .user_agent(&config.user_agent)
-            .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
-            .timeout(Duration::from_millis(config.request_timeout_ms))
-            .redirect(redirects(rule, config.max_redirects))
-            .dns_resolver(Arc::new(rule))
-            .no_proxy()
-            .referer(false)
-            .gzip(true)
-            .build()?;
-        Ok(Self { client, rule, max_body_bytes: config.max_body_bytes, clock })
+        let builder = || {
+            Client::builder()
+                .user_agent(&config.user_agent)
+                .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
+                .redirect(redirects(rule, config.max_redirects))
+                .dns_resolver(Arc::new(rule))
+                .no_proxy()
+                .referer(false)
+                .gzip(true)
+        };
+        let client = builder().timeout(Duration::from_millis(config.request_timeout_ms)).build()?;
+        let streaming = builder().build()?;
+        Ok(Self { client, streaming, rule, max_body_bytes: config.max_body_bytes, clock })
     }
 
     /// Fetches `url`. A status other than 2xx is an error.
@@ -69,6 +73,21 @@ impl Outbound {
         self.send(Method::POST, url, headers, Some(body)).await
     }
 
+    /// The client for a library that speaks a protocol of streams over HTTP. Whoever uses it has asked [`permits`](Self::permits)
+    /// before, and bounds the time and the size of each answer.
+    #[must_use]
+    pub fn streaming(&self) -> Client {
+        self.streaming.clone()
+    }
+
+    /// Whether this may be asked: http or https, and no address that is not allowed. Names are looked at once more when they
+    /// are resolved.
+    pub fn permits(&self, url: &Url) -> Result<(), CallError> {
+        let refused =
+            |refused: address::Refused| CallError::Upstream { status: None, detail: refused.to_string().into() };
+        self.rule.check(url).map_err(refused)
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -76,9 +95,7 @@ impl Outbound {
         headers: HeaderMap,
         body: Option<Bytes>,
     ) -> Result<Reply, CallError> {
-        self.rule
-            .check(&url)
-            .map_err(|refused| CallError::Upstream { status: None, detail: refused.to_string().into() })?;
+        self.permits(&url)?;
         let secrets = Secrets::of(&url, &headers);
         let mut request = Request::new(method, url);
         *request.headers_mut() = headers;

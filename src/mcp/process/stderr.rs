@@ -1,0 +1,86 @@
+//! The last lines of what a process writes to its standard error, however much that is.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    sync::watch,
+};
+
+/// Lines that are kept.
+const MOST_LINES: usize = 50;
+/// Bytes of a line that are kept.
+const LONGEST_LINE: usize = 500;
+
+/// The last lines; clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct StderrTail {
+    lines: Arc<Mutex<VecDeque<String>>>,
+    finished: watch::Receiver<bool>,
+}
+
+impl StderrTail {
+    /// Reads on until the end, so that whoever writes is never held up.
+    pub(super) fn read(from: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        let (tell, finished) = watch::channel(false);
+        let lines = Arc::<Mutex<VecDeque<String>>>::default();
+        tokio::spawn(keep(from, Arc::clone(&lines), tell));
+        Self { lines, finished }
+    }
+
+    /// The lines, oldest first.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines.lock().iter().cloned().collect()
+    }
+
+    /// Waits until there is nothing more to come.
+    pub(super) async fn finished(&self) {
+        let _ = self.finished.clone().wait_for(|finished| *finished).await;
+    }
+}
+
+async fn keep(mut from: impl AsyncRead + Unpin, lines: Arc<Mutex<VecDeque<String>>>, tell: watch::Sender<bool>) {
+    let (mut buffer, mut line) = ([0; 8_192], Vec::new());
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        for byte in &buffer[..count] {
+            match byte {
+                b'\n' => push(&lines, &mut line),
+                byte if line.len() < LONGEST_LINE => line.push(*byte),
+                _ => {}
+            }
+        }
+    }
+    if !line.is_empty() {
+        push(&lines, &mut line);
+    }
+    tell.send_replace(true);
+}
+
+fn push(lines: &Mutex<VecDeque<String>>, line: &mut Vec<u8>) {
+    let text = String::from_utf8_lossy(line);
+    let text = text.chars().filter(|character| !character.is_control()).collect();
+    line.clear();
+    let mut lines = lines.lock();
+    if lines.len() == MOST_LINES {
+        lines.pop_front();
+    }
+    lines.push_back(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_last_lines_are_kept_and_only_their_beginnings() {
+        let mut text: String = (0..1_000).map(|number| format!("line {number}\n")).collect();
+        text.push_str(&"x".repeat(100_000));
+        text.push_str("\n\u{1b}[31mred\u{7}\nthe last one");
+        let tail = StderrTail::read(std::io::Cursor::new(text.into_bytes()));
+        tail.finished().await;
+        let lines = tail.lines();
+        assert_eq!((lines.len(), lines[0].as_str(), lines[47].len()), (MOST_LINES, "line 953", LONGEST_LINE));
+        assert_eq!(lines[48..], ["[31mred", "the last one"]);
+    }
+}
