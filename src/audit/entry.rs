@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::model::Origin;
+
 /// Longest resource, in characters; the rest is cut off.
 const LONGEST_RESOURCE: usize = 256;
 
@@ -16,6 +18,17 @@ pub struct Entry {
     pub result: AuditResult,
     /// What else there is to say: an object.
     pub metadata: Value,
+}
+
+/// An entry, and whose it is.
+#[derive(Debug, Clone)]
+pub struct Deed<'a> {
+    /// The subject who did it.
+    pub subject: &'a str,
+    /// Where the request came from.
+    pub origin: &'a Origin,
+    /// What it was.
+    pub entry: Entry,
 }
 
 /// How something ended that is recorded.

@@ -10,7 +10,11 @@ mod row;
 mod store;
 mod verify;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map},
+    sync::Arc,
+    time::Duration,
+};
 
 use metrics::counter;
 use serde_json::Value;
@@ -30,7 +34,7 @@ use crate::{
     store::{Database, DatabaseError},
 };
 
-pub use entry::{AuditResult, Entry};
+pub use entry::{AuditResult, Deed, Entry};
 pub use row::AuditRow;
 pub use verify::{Flaw, Verdict};
 
@@ -83,39 +87,49 @@ impl Audit {
 
     /// Begins a change that is to be recorded, of what the locks name. Holds the lane of the command's subject, too.
     pub async fn begin(&self, command: Command, locks: &[String]) -> Result<Begun, EventsError> {
-        let lane = format!("audit:{}", lane_of(&command.user_id));
-        let locks: Vec<String> = locks.iter().cloned().chain([lane]).collect();
+        let subject = Arc::clone(&command.user_id);
+        self.begin_for(command, &[&subject], locks).await
+    }
+
+    /// Begins what several subjects do in one transaction. Holds the lanes of all of them, so who writes to them does so
+    /// one after the other, on all nodes.
+    pub async fn begin_for(&self, command: Command, subjects: &[&str], locks: &[String]) -> Result<Begun, EventsError> {
+        let lanes: BTreeSet<i16> = subjects.iter().map(|subject| lane_of(subject)).collect();
+        let lanes = lanes.into_iter().map(|lane| format!("audit:{lane}"));
+        let locks: Vec<String> = locks.iter().cloned().chain(lanes).collect();
         self.0.events.begin(command, &locks).await
     }
 
     /// Records what is done in this transaction, which [`begin`](Self::begin) has begun.
     pub async fn record(&self, work: &mut Work, origin: &Origin, entry: Entry) -> Result<(), EventsError> {
-        let Entry { action, resource, result, metadata } = entry.storable();
-        let (user_id, time) = (work.command().user_id.to_string(), work.now());
-        let lane = lane_of(&user_id);
+        let subject = Arc::clone(&work.command().user_id);
+        self.record_all(work, vec![Deed { subject: &subject, origin, entry }]).await
+    }
+
+    /// Records what several subjects do in this transaction, which [`begin_for`](Self::begin_for) has begun for all of
+    /// them. However many they are, each lane is looked at once.
+    pub async fn record_all(&self, work: &mut Work, deeds: Vec<Deed<'_>>) -> Result<(), EventsError> {
+        let time = work.now();
         let (log, transaction) = work.transaction();
-        let (number, previous_hash) = match store::head(log, transaction, lane).await? {
-            Some((number, hash)) => (number + 1, hash),
-            None => (1, ORIGIN.to_vec()),
-        };
-        let mut row = AuditRow {
-            id: store::next_id(log, transaction).await?,
-            lane,
-            number,
-            time,
-            user_id,
-            action: action.to_owned(),
-            resource,
-            result: result.as_str().to_owned(),
-            metadata,
-            source_address: origin.address.to_string(),
-            user_agent: origin.user_agent.as_deref().map(|text| text.replace('\0', "\u{fffd}")),
-            previous_hash,
-            hash: Vec::new(),
-        };
-        row.hash = row.computed_hash().to_vec();
-        store::insert(log, transaction, &row).await?;
-        counter!("tidegate_audit_rows_total", "action" => action, "result" => result.as_str()).increment(1);
+        let ids = store::next_ids(log, transaction, deeds.len()).await?;
+        let (mut heads, mut rows) = (HashMap::new(), Vec::with_capacity(deeds.len()));
+        for (id, deed) in ids.into_iter().zip(deeds) {
+            let lane = lane_of(deed.subject);
+            let head = match heads.entry(lane) {
+                hash_map::Entry::Occupied(known) => known.into_mut(),
+                hash_map::Entry::Vacant(unknown) => {
+                    let found = store::head(log, transaction, lane).await?;
+                    unknown.insert(found.unwrap_or_else(|| (0, ORIGIN.to_vec())))
+                }
+            };
+            let row = AuditRow::following(head, id, lane, time, deed);
+            *head = (row.number, row.hash.clone());
+            rows.push(row);
+        }
+        store::insert(log, transaction, &rows).await?;
+        for AuditRow { action, result, .. } in rows {
+            counter!("tidegate_audit_rows_total", "action" => action, "result" => result).increment(1);
+        }
         Ok(())
     }
 

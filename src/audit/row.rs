@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::{Deed, Entry, entry::clean};
 use crate::{events::canonical, model::Timestamp, model::stable_hash};
 
 /// How many chains there are. Whoever writes holds one of them until the transaction ends, and the others go on.
@@ -44,6 +45,35 @@ pub struct AuditRow {
 }
 
 impl AuditRow {
+    /// The row of a deed, after the lane's newest: its number and hash.
+    pub(super) fn following(
+        (number, previous_hash): &(i64, Vec<u8>),
+        id: i64,
+        lane: i16,
+        time: Timestamp,
+        Deed { subject, origin, entry }: Deed<'_>,
+    ) -> Self {
+        let Entry { action, resource, result, metadata } = entry.storable();
+        let mut row = Self {
+            id,
+            lane,
+            // One that was tampered up to the largest number is followed by nothing, and nothing is put in.
+            number: number.saturating_add(1),
+            time,
+            user_id: subject.to_owned(),
+            action: action.to_owned(),
+            resource,
+            result: result.as_str().to_owned(),
+            metadata,
+            source_address: origin.address.to_string(),
+            user_agent: origin.user_agent.as_deref().map(clean),
+            previous_hash: previous_hash.clone(),
+            hash: Vec::new(),
+        };
+        row.hash = row.computed_hash().to_vec();
+        row
+    }
+
     /// The hash over everything in the row.
     pub(super) fn computed_hash(&self) -> Hash {
         let content = json!({

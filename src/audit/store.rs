@@ -1,7 +1,7 @@
 //! The tables of the audit log.
 
 use serde_json::Value;
-use sqlx::{Column, FromRow, types::Json};
+use sqlx::{Column, FromRow, QueryBuilder, types::Json};
 
 use super::{AuditFilter, AuditRow, checkpoint::Checkpoint, row::LANES};
 use crate::{
@@ -11,6 +11,9 @@ use crate::{
 
 /// Most rows that one answer of the database carries.
 pub(super) const PAGE: i64 = 1_000;
+
+/// Most rows that one statement puts in.
+const MOST_AT_ONCE: usize = 100;
 
 type Row =
     (i64, i16, i64, Timestamp, String, String, String, String, Json<Value>, String, Option<String>, Vec<u8>, Vec<u8>);
@@ -126,30 +129,58 @@ pub(super) async fn head(
     found.map_err(|error| log.failed(error))
 }
 
-/// The id of the next row. PostgreSQL draws it from the sequence. In SQLite, which has one writer at a time, it is the
-/// first free one from the top: a row that was given the largest number there is stops nobody.
-pub(super) async fn next_id(log: &Database, transaction: &mut Transaction) -> Result<i64, DatabaseError> {
-    const SQLITE: &str = "SELECT id + 1 FROM audit_log AS taken WHERE id < 9223372036854775807 \
-        AND NOT EXISTS (SELECT 1 FROM audit_log WHERE id = taken.id + 1) ORDER BY id DESC LIMIT 1";
-    const POSTGRES: &str = "SELECT nextval(pg_get_serial_sequence('audit_log', 'id'))";
-    let found = match transaction {
-        Either::Sqlite(connection) => sqlx::query_scalar(SQLITE).fetch_optional(&mut **connection).await,
-        Either::Postgres(connection) => sqlx::query_scalar(POSTGRES).fetch_optional(&mut **connection).await,
+/// The ids of the next rows, in order. PostgreSQL draws them from the sequence. In SQLite, which has one writer at a time,
+/// they are the first free ones from the top: a row that was given the largest number there is stops nobody.
+pub(super) async fn next_ids(
+    log: &Database,
+    transaction: &mut Transaction,
+    count: usize,
+) -> Result<Vec<i64>, DatabaseError> {
+    const SQLITE: &str = "SELECT id + 1 FROM audit_log AS taken WHERE id <= 9223372036854775807 - $1 \
+        AND NOT EXISTS (SELECT 1 FROM audit_log WHERE id > taken.id AND id <= taken.id + $1) ORDER BY id DESC LIMIT 1";
+    const POSTGRES: &str =
+        "SELECT nextval(pg_get_serial_sequence('audit_log', 'id')) FROM generate_series(1::bigint, $1)";
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let found: Result<Vec<i64>, _> = match transaction {
+        Either::Sqlite(connection) => {
+            let first = sqlx::query_scalar(SQLITE).bind(count).fetch_optional(&mut **connection).await;
+            first.map(|first: Option<i64>| (first.unwrap_or(1)..).zip(0..count).map(|(id, _)| id).collect())
+        }
+        Either::Postgres(connection) => sqlx::query_scalar(POSTGRES).bind(count).fetch_all(&mut **connection).await,
     };
-    Ok(found.map_err(|error| log.failed(error))?.unwrap_or(1))
+    let mut ids = found.map_err(|error| log.failed(error))?;
+    ids.sort_unstable();
+    Ok(ids)
 }
 
-pub(super) async fn insert(log: &Database, transaction: &mut Transaction, row: &AuditRow) -> Result<(), DatabaseError> {
-    const INSERT: &str = "INSERT INTO audit_log (id, lane, number, \"time\", user_id, action, resource, result, \
-        metadata, source_address, user_agent, previous_hash, hash) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
-    let done = on!(transaction, connection => {
-        let query = sqlx::query(INSERT).bind(row.id).bind(row.lane).bind(row.number).bind(row.time).bind(&row.user_id);
-        let query = query.bind(&row.action).bind(&row.resource).bind(&row.result).bind(Json(&row.metadata));
-        let query = query.bind(&row.source_address).bind(&row.user_agent).bind(&row.previous_hash).bind(&row.hash);
-        query.execute(&mut **connection).await.map(drop)
-    });
-    done.map_err(|error| log.failed(error))
+pub(super) async fn insert(
+    log: &Database,
+    transaction: &mut Transaction,
+    rows: &[AuditRow],
+) -> Result<(), DatabaseError> {
+    const INTO: &str = "INSERT INTO audit_log (id, lane, number, \"time\", user_id, action, resource, result, \
+        metadata, source_address, user_agent, previous_hash, hash) ";
+    for rows in rows.chunks(MOST_AT_ONCE) {
+        macro_rules! insert_into {
+            ($database:ty, $connection:expr) => {{
+                let mut query = QueryBuilder::<$database>::new(INTO);
+                query.push_values(rows, |mut values, row| {
+                    values.push_bind(row.id).push_bind(row.lane).push_bind(row.number).push_bind(row.time);
+                    values.push_bind(&row.user_id).push_bind(&row.action).push_bind(&row.resource);
+                    values.push_bind(&row.result).push_bind(Json(&row.metadata)).push_bind(&row.source_address);
+                    values.push_bind(&row.user_agent).push_bind(&row.previous_hash).push_bind(&row.hash);
+                });
+                // A statement for each number of rows would drive the others out of the driver's memory.
+                query.build().persistent(rows.len() == 1).execute(&mut **$connection).await.map(drop)
+            }};
+        }
+        let done = match transaction {
+            Either::Sqlite(connection) => insert_into!(sqlx::Sqlite, connection),
+            Either::Postgres(connection) => insert_into!(sqlx::Postgres, connection),
+        };
+        done.map_err(|error| log.failed(error))?;
+    }
+    Ok(())
 }
 
 /// Rows of a lane after a number, in order, at most a page.

@@ -33,4 +33,16 @@ impl CommandKey {
         let fingerprint = Sha256::new().chain_update(what).chain_update([0]).chain_update(arguments.to_string());
         Self { key: key.into(), fingerprint: fingerprint.finalize().into() }
     }
+
+    /// The caller's name for the command.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.key
+    }
+
+    /// By which another command under the same name is told.
+    #[must_use]
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
 }
