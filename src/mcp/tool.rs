@@ -49,6 +49,17 @@ pub struct ToolAnnotations {
 }
 
 impl ToolAnnotations {
+    /// What it claims, where what is left out has the value that the protocol gives it: to write that down is to say nothing
+    /// new. Reads only, destroys, may be repeated, has to do with the world outside.
+    pub(super) fn effects(&self) -> [bool; 4] {
+        [
+            self.read_only_hint.unwrap_or(false),
+            self.destructive_hint.unwrap_or(true),
+            self.idempotent_hint.unwrap_or(false),
+            self.open_world_hint.unwrap_or(true),
+        ]
+    }
+
     /// Whether a call may be made twice, by the tool's own word.
     #[must_use]
     pub fn may_repeat(&self) -> bool {

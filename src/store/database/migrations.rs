@@ -60,8 +60,10 @@ impl Role {
 
     fn steps(self) -> &'static [Step] {
         match self {
-            Self::Log => steps!("log": 1 "0001_events", 2 "0002_audit", 3 "0003_auth"),
-            Self::Index => steps!("index": 1 "0001_projections", 2 "0002_memories", 3 "0003_checkpoints"),
+            Self::Log => steps!("log": 1 "0001_events", 2 "0002_audit", 3 "0003_auth", 4 "0004_mcp_runs"),
+            Self::Index => {
+                steps!("index": 1 "0001_projections", 2 "0002_memories", 3 "0003_checkpoints", 4 "0004_mcp_servers")
+            }
             Self::Vault => steps!("vault": 1 "0001_data_keys"),
         }
     }
