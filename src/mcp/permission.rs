@@ -41,24 +41,31 @@ impl Permission {
         }
     }
 
-    fn includes(&self, principal: &Principal) -> bool {
-        self.roles.iter().any(|role| principal.role >= *role)
-            || self.subjects.iter().any(|subject| **subject == *principal.subject)
+    fn includes(&self, role: Role, subject: Option<&str>) -> bool {
+        self.roles.iter().any(|least| role >= *least)
+            || subject.is_some_and(|subject| self.subjects.iter().any(|named| *named == subject))
     }
 }
 
 /// Whether somebody may call a tool of a server with these rules.
 #[must_use]
 pub fn may_call(rules: &[Permission], tool: &str, principal: &Principal) -> bool {
-    if principal.role >= Role::Admin {
-        return true;
-    }
+    principal.role >= Role::Admin || decide(rules, tool, principal.role, Some(&principal.subject))
+}
+
+/// Whether everybody who is signed in may call a tool of a server with these rules.
+#[must_use]
+pub fn everyone_may_call(rules: &[Permission], tool: &str) -> bool {
+    decide(rules, tool, Role::User, None)
+}
+
+fn decide(rules: &[Permission], tool: &str, role: Role, subject: Option<&str>) -> bool {
     let fitting = rules.iter().filter_map(|rule| Some((rule.fits(tool)?, rule)));
     let most_exact = fitting.clone().map(|(exactness, _)| exactness).max();
     // Rules that are as exact add to each other.
     match most_exact {
         None => true,
-        Some(most) => fitting.filter(|(exactness, _)| *exactness == most).any(|(_, rule)| rule.includes(principal)),
+        Some(most) => fitting.filter(|(exactness, _)| *exactness == most).any(|(_, rule)| rule.includes(role, subject)),
     }
 }
 
@@ -95,6 +102,9 @@ mod tests {
             assert_eq!(may_call(&rules, tool, &who(subject, role)), expected, "{subject} {tool}");
         }
         assert!(may_call(&[], "anything", &who("bob", Role::User)), "what no rule names is for everybody");
+        for (tool, expected) in [("write", false), ("read_file", true), ("read_secret", false)] {
+            assert_eq!(everyone_may_call(&rules, tool), expected, "{tool}");
+        }
     }
 
     #[test]
