@@ -19,6 +19,7 @@ use crate::{
     http::{self, Front, GraphiqlSettings, MetricsPage, Part, Readiness},
     limits::Limiter,
     market::{Catalogue, Leadership, PriceParts, Prices, SwapParts, Swaps, Tokens, sources, venues},
+    mcp::{self, Mcp, McpParts, Registry, RegistryParts, Runs, RunsParts, ServersFileError},
     model::{Chance, Clock},
     resilience::{Outbound, OutboundError, Upstreams},
     secrets::{KeyError, MasterKey},
@@ -58,6 +59,9 @@ pub enum AppError {
     /// The master key is another one than before.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The file of MCP servers cannot be used.
+    #[error(transparent)]
+    ServersFile(#[from] ServersFileError),
     /// Redis cannot be used; that it is away is no error.
     #[error(transparent)]
     Redis(#[from] RedisOpenError),
@@ -106,9 +110,10 @@ impl App {
         // What there is to ask for.
         let reach =
             Reach { config, upstreams: &upstreams, outbound: &outbound, tags: &tags, chance: &chance, background };
-        let (prices, chains) = (reach.prices(bus, leadership), reach.chains());
+        let (prices, chains) = (reach.prices(bus.clone(), leadership), reach.chains());
         let swaps = reach.swaps(&prices, &chains);
         let sends = Sends::new(chains.clone(), kept.events.clone(), kept.audit.clone());
+        let mcp = reach.mcp(&kept, bus).await?;
 
         // Where it is asked.
         let (agent, audit, max_coins) = (kept.agent.clone(), kept.audit.clone(), config.graphql.max_coins);
@@ -117,6 +122,7 @@ impl App {
             swaps,
             chains,
             sends,
+            mcp,
             agent,
             audit,
             auth,
@@ -185,6 +191,25 @@ impl Reach<'_> {
         Prices::new(parts, &config.market)
     }
 
+    async fn mcp(&self, kept: &Kept, bus: Bus) -> Result<Mcp, ServersFileError> {
+        let (config, StoreParts { clock, tasks, stop }) = (&self.config.mcp, self.background.clone());
+        let servers = config.servers_file.as_deref().map(mcp::read_file).transpose()?.unwrap_or_default();
+        let (events, audit, log) = (kept.events.clone(), kept.audit.clone(), kept.stores.log.clone());
+        let parts = McpParts {
+            registry: Registry::new(RegistryParts { events, audit: audit.clone() }, servers),
+            runs: Runs::new(RunsParts { audit, log, clock: clock.clone(), node: "tidegate".to_owned() }),
+            upstreams: self.upstreams.clone(),
+            outbound: self.outbound.clone(),
+            bus,
+            tags: self.tags.clone(),
+            clock,
+            chance: self.chance.clone(),
+            tasks,
+            stop,
+        };
+        Ok(Mcp::start(parts, config).await)
+    }
+
     fn swaps(&self, prices: &Prices, chains: &Chains) -> Swaps {
         let (config, StoreParts { clock, tasks, stop }) = (&self.config.market, self.background.clone());
         let venues = venues::build(config, self.upstreams, self.outbound, &clock, chains);
@@ -237,10 +262,11 @@ impl Kept {
         let retention = TimeDelta::hours(config.database.idempotency_hours.into());
         // Every node reads the log itself, so nothing of it travels on the bus that nodes share.
         let own_bus = Bus::new(clock.clone(), Chance::from_entropy());
-        let upcasters = Upcasters::new(agent::UPCASTERS.iter().copied());
+        let upcasters = Upcasters::new(agent::UPCASTERS.iter().chain(mcp::UPCASTERS).copied());
         let events = Events::new(stores.log.clone(), upcasters, own_bus, clock.clone(), retention);
         let vault = Vault::new(stores.vault.clone(), &master_key, clock);
-        let projector = Projector::new(events.clone(), stores.index.clone(), agent::projections(&vault));
+        let projections = agent::projections(&vault).into_iter().chain(mcp::projections()).collect();
+        let projector = Projector::new(events.clone(), stores.index.clone(), projections);
         let audit = Audit::new(events.clone(), stores.log.clone(), &master_key, &config.audit);
         let parts = AgentParts {
             events: events.clone(),

@@ -57,6 +57,20 @@ pub struct HttpConfig {
     #[config(env = "TIDEGATE_HTTP_GRAPHIQL", default = false)]
     pub graphiql: bool,
 
+    /// Serves MCP at `/mcp`: trusted documents and the tools of MCP servers, as tools.
+    #[config(env = "TIDEGATE_HTTP_MCP_ENABLED", default = true)]
+    pub mcp_enabled: bool,
+
+    /// Names under which `/mcp` is reached, such as `tidegate.example.com`, with a port or for all of them. Requests to
+    /// another `Host` get 403, so that no page can have its own name lead here. Loopback names and IP addresses are
+    /// always accepted.
+    #[config(env = "TIDEGATE_HTTP_MCP_HOSTS", default = [])]
+    pub mcp_hosts: Vec<String>,
+
+    /// Requests to `/mcp` that are answered at once, 1 to 100000; further ones get 429.
+    #[config(env = "TIDEGATE_HTTP_MCP_MAX_REQUESTS", default = 1_000)]
+    pub mcp_max_requests: usize,
+
     /// Milliseconds between keep-alive comments on an idle event stream, 100 to 600000.
     #[config(env = "TIDEGATE_HTTP_SSE_KEEPALIVE_MS", default = 12_000)]
     pub sse_keepalive_ms: u64,
@@ -132,6 +146,12 @@ impl HttpConfig {
                 &self.shutdown_grace_ms,
                 "0 to 600000 milliseconds",
             ),
+            Problem::unless(
+                (1..=100_000).contains(&self.mcp_max_requests),
+                "http.mcp_max_requests",
+                &self.mcp_max_requests,
+                "1 to 100000 requests",
+            ),
             time("http.sse_keepalive_ms", self.sse_keepalive_ms),
         ];
         problems.extend(self.allowed_origins.iter().map(|origin| {
@@ -141,6 +161,10 @@ impl HttpConfig {
                 &origin,
                 "origins such as https://app.example.com, without a path, or *",
             )
+        }));
+        problems.extend(self.mcp_hosts.iter().map(|host| {
+            let expected = "names such as tidegate.example.com or tidegate.example.com:8443";
+            Problem::unless(is_host(host), "http.mcp_hosts", &host, expected)
         }));
         problems.into_iter().flatten().chain(self.ws.problems()).collect()
     }
@@ -185,6 +209,12 @@ fn is_origin(text: &str) -> bool {
     matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text
 }
 
+/// What a `Host` header can say: a name, perhaps with a port.
+fn is_host(text: &str) -> bool {
+    let Ok(url) = url::Url::parse(&format!("http://{text}")) else { return false };
+    !text.contains(['/', '?', '#', '@', '*']) && url.host_str().is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,13 +231,17 @@ mod tests {
         config.request_timeout_ms = 1;
         config.allowed_origins =
             vec!["https://ok.example".into(), "https://bad.example/path".into(), "nonsense".into()];
+        config.mcp_hosts = vec!["ok.example".into(), "ok.example:8443".into(), "https://bad.example".into()];
+        config.mcp_max_requests = 0;
         config.ws.max_queue_bytes = 1;
         let named: Vec<_> = config.problems().into_iter().map(|problem| (problem.key, problem.value)).collect();
         let expected = [
             ("http.max_body_bytes", "0"),
             ("http.request_timeout_ms", "1"),
+            ("http.mcp_max_requests", "0"),
             ("http.allowed_origins", "https://bad.example/path"),
             ("http.allowed_origins", "nonsense"),
+            ("http.mcp_hosts", "https://bad.example"),
             ("http.ws.max_queue_bytes", "1"),
         ];
         assert_eq!(named, expected.map(|(key, value)| (key, value.to_owned())));

@@ -55,6 +55,9 @@ pub struct McpConfig {
     /// Most memory that the process of a server may have for data, in megabytes; 0 for no limit (0 to 1000000). Linux only.
     #[config(env = "TIDEGATE_MCP_MAX_MEMORY_MB", default = 2_048)]
     pub max_memory_mb: u64,
+    /// Days for which the record of a call is kept (1 to 3650). Its row of the audit log stays.
+    #[config(env = "TIDEGATE_MCP_RUN_DAYS", default = 30)]
+    pub run_days: u32,
 }
 
 impl McpConfig {
@@ -101,6 +104,7 @@ impl McpConfig {
             within(1..=100, "mcp.successes_until_up", self.successes_until_up.into(), "1 to 100"),
             within(1_024..=268_435_456, "mcp.max_message_bytes", self.max_message_bytes as u64, "1024 to 268435456"),
             within(0..=1_000_000, "mcp.max_memory_mb", self.max_memory_mb, "0 to 1000000"),
+            within(1..=3_650, "mcp.run_days", self.run_days.into(), "1 to 3650"),
         ]
         .into_iter()
         .flatten()

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use thiserror::Error;
 
+use super::catalogue::SchemaProblem;
 use crate::{
     events::{EventsError, ProjectionError},
     model::FieldError,
@@ -48,6 +49,14 @@ pub enum McpError {
     /// The tool is not what it was, and nobody has approved of that.
     #[error("the tool {0} has changed what it says of its effects, and waits for approval")]
     NeedsApproval(Arc<str>),
+    /// What the tool says of its arguments cannot be used, so that they cannot be checked.
+    #[error("the tool {tool} cannot be called: {problem}")]
+    BadSchema {
+        /// Which.
+        tool: Arc<str>,
+        /// What is wrong with its schema.
+        problem: SchemaProblem,
+    },
     /// The server cannot be asked.
     #[error("the MCP server {server} cannot be asked: {error}")]
     Call {
@@ -65,12 +74,6 @@ pub enum McpError {
         code: i32,
         /// In the server's words.
         message: Arc<str>,
-    },
-    /// As many processes or sessions run as may.
-    #[error("as many MCP sessions run as may: {limit}")]
-    TooMany {
-        /// Which setting says so.
-        limit: &'static str,
     },
     /// The log did not do it.
     #[error(transparent)]

@@ -103,64 +103,81 @@ impl ServerSpec {
     }
 
     fn problems(&self, path: &[&str]) -> Vec<FieldError> {
-        let mut problems = Vec::new();
-        let mut wrong = |field: &str, message: String| {
-            let path: Vec<&str> = path.iter().copied().chain([field]).collect();
-            problems.push(FieldError::new(&path, message));
-        };
-        match (&self.command, &self.url) {
-            (None, None) => wrong("command", "either command or url must be given".to_owned()),
-            (Some(_), Some(_)) => wrong("url", "command and url exclude each other".to_owned()),
-            (Some(command), None) if command.trim().is_empty() => wrong("command", "must not be empty".to_owned()),
-            (None, Some(url)) if !matches!(url.scheme(), "http" | "https") || !url.has_host() => {
-                wrong("url", "must be an http or https URL".to_owned());
-            }
-            (None, Some(url)) if !url.username().is_empty() || url.password().is_some() => {
-                wrong("url", "must hold no user and no password; use bearerFrom or headersFrom".to_owned());
-            }
-            _ => {}
-        }
-        if self.command.is_some()
-            && !(self.headers.is_empty() && self.headers_from.is_empty() && self.bearer_from.is_none())
-        {
-            wrong("headers", "are for servers with a url".to_owned());
-        }
-        if self.url.is_some() && !(self.args.is_empty() && self.env.is_empty() && self.env_from.is_empty()) {
-            wrong("args", "args and env are for servers with a command".to_owned());
-        }
-        for name in self.env.keys().filter(|name| is_secret(name)) {
-            wrong("env", format!("{name} looks like a secret, which is not kept here: name it in envFrom"));
-        }
-        for name in self.headers.keys().filter(|name| is_secret(name) || is_secret_header(name)) {
-            wrong(
-                "headers",
-                format!("{name} looks like a secret, which is not kept here: use headersFrom or bearerFrom"),
-            );
-        }
-        for name in self.headers.keys().chain(self.headers_from.keys()) {
-            if http::HeaderName::try_from(name.as_str()).is_err() {
-                wrong("headers", format!("{name:?} is no name of a header"));
-            } else if RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
-                wrong("headers", format!("{name} is set by the transport"));
-            }
-        }
+        let mut found = self.transport_problems();
+        found.extend(
+            self.env
+                .keys()
+                .filter(|name| is_secret(name))
+                .map(|name| ("env", format!("{name} looks like a secret, which is not kept here: name it in envFrom"))),
+        );
+        found.extend(self.header_problems());
         for (field, value, range) in [
             ("callTimeoutMs", self.call_timeout_ms, 10..=3_600_000_u64),
             ("maxConcurrentCalls", self.max_concurrent_calls.map(|most| most as u64), 1..=10_000),
         ] {
             if value.is_some_and(|value| !range.contains(&value)) {
-                wrong(field, format!("must be {} to {}", range.start(), range.end()));
+                found.push((field, format!("must be {} to {}", range.start(), range.end())));
             }
         }
-        for message in self.permissions.iter().filter_map(Permission::problem) {
-            wrong("permissions", message);
-        }
+        found.extend(self.permissions.iter().filter_map(Permission::problem).map(|message| ("permissions", message)));
         let texts = self.args.iter().chain(self.env.values()).chain(self.env.keys()).chain(self.headers.values());
         let texts: Vec<&String> = texts.chain(&self.command).chain(&self.cwd).collect();
         if texts.len() > 2 * MOST_ENTRIES || texts.iter().any(|text| text.len() > LONGEST_TEXT || text.contains('\0')) {
-            wrong("args", format!("at most {MOST_ENTRIES} of each, of at most {LONGEST_TEXT} bytes, without NUL"));
+            found.push((
+                "args",
+                format!("at most {MOST_ENTRIES} of each, of at most {LONGEST_TEXT} bytes, without NUL"),
+            ));
         }
-        problems
+        let at = |field| path.iter().copied().chain([field]).collect::<Vec<_>>();
+        found.into_iter().map(|(field, message)| FieldError::new(&at(field), message)).collect()
+    }
+
+    /// What is wrong with the way to it.
+    fn transport_problems(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        match (&self.command, &self.url) {
+            (None, None) => found.push(("command", "either command or url must be given".to_owned())),
+            (Some(_), Some(_)) => found.push(("url", "command and url exclude each other".to_owned())),
+            (Some(command), None) if command.trim().is_empty() => {
+                found.push(("command", "must not be empty".to_owned()));
+            }
+            (None, Some(url)) if !matches!(url.scheme(), "http" | "https") || !url.has_host() => {
+                found.push(("url", "must be an http or https URL".to_owned()));
+            }
+            (None, Some(url)) if !url.username().is_empty() || url.password().is_some() => {
+                found.push(("url", "must hold no user and no password; use bearerFrom or headersFrom".to_owned()));
+            }
+            (None, Some(url)) if url.query_pairs().any(|(name, _)| is_secret(&name)) => {
+                found.push((
+                    "url",
+                    "holds what looks like a secret, which is not kept here; use headersFrom".to_owned(),
+                ));
+            }
+            _ => {}
+        }
+        let has_headers = !(self.headers.is_empty() && self.headers_from.is_empty() && self.bearer_from.is_none());
+        if self.command.is_some() && has_headers {
+            found.push(("headers", "are for servers with a url".to_owned()));
+        }
+        if self.url.is_some() && !(self.args.is_empty() && self.env.is_empty() && self.env_from.is_empty()) {
+            found.push(("args", "args and env are for servers with a command".to_owned()));
+        }
+        found
+    }
+
+    fn header_problems(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let secret =
+            self.headers.keys().filter(|name| is_secret(name) || is_secret_header(name)).map(|name| {
+                format!("{name} looks like a secret, which is not kept here: use headersFrom or bearerFrom")
+            });
+        let bad = self.headers.keys().chain(self.headers_from.keys()).filter_map(|name| {
+            if http::HeaderName::try_from(name.as_str()).is_err() {
+                return Some(format!("{name:?} is no name of a header"));
+            }
+            let is_reserved = RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str());
+            is_reserved.then(|| format!("{name} is set by the transport"))
+        });
+        secret.chain(bad).map(|message| ("headers", message))
     }
 }
 
@@ -214,6 +231,7 @@ mod tests {
             (json!({"command": "a", "url": "http://a"}), vec!["input.config.url"]),
             (json!({"url": "ftp://a"}), vec!["input.config.url"]),
             (json!({"url": "http://u:p@a"}), vec!["input.config.url"]),
+            (json!({"url": "http://a/?api_key=x"}), vec!["input.config.url"]),
             (json!({"url": "http://a", "args": ["x"]}), vec!["input.config.args"]),
             (json!({"command": "a", "bearerFrom": "X"}), vec!["input.config.headers"]),
             (json!({"command": "a", "env": {"GITHUB_TOKEN": "x"}}), vec!["input.config.env"]),

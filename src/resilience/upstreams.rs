@@ -52,6 +52,11 @@ impl Upstreams {
         registry.policies.write().entry(Arc::clone(&name)).or_insert_with(new_policy).clone()
     }
 
+    /// Forgets an upstream that is not called any more. Calls that are under way end under its policy.
+    pub fn remove(&self, name: &str) {
+        self.0.policies.write().remove(name);
+    }
+
     /// Every upstream, by name.
     #[must_use]
     pub fn list(&self) -> Vec<UpstreamStatus> {

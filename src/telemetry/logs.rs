@@ -2,9 +2,15 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::{EnvFilter, Layer, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{LogFormat, TelemetryConfig};
+
+/// The SDK of MCP logs messages and arguments as they come. Only its errors are free of what callers and tools say.
+fn is_discreet(line: &Metadata<'_>) -> bool {
+    *line.level() == Level::ERROR || !line.target().starts_with("rmcp")
+}
 
 pub(super) fn start(config: &TelemetryConfig) {
     // The configuration was checked; a filter that cannot be read all the same must not silence the log.
@@ -17,5 +23,5 @@ pub(super) fn start(config: &TelemetryConfig) {
         LogFormat::Pretty => lines.with_ansi(false).boxed(),
     };
     // Fails when a test has a subscriber already; its choice stands.
-    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    let _ = tracing_subscriber::registry().with(filter).with(filter_fn(is_discreet)).with(lines).try_init();
 }

@@ -131,6 +131,18 @@ pub const METRICS: &[Metric] = &[
     gauge("tidegate_chain_followers", &["chain"], "Subscriptions that follow events of the chain."),
     gauge("tidegate_chain_reorg_depth", &["chain"], "How many followed blocks the latest reorganisation has undone."),
     gauge("tidegate_chain_head", &["chain", "endpoint"], "Number of the newest block that an endpoint knows."),
+    gauge("tidegate_mcp_sessions", &["server"], "Sessions that are open with MCP servers."),
+    counter(
+        "tidegate_mcp_session_ends_total",
+        &["server", "reason"],
+        "Sessions with MCP servers that have ended: died, idle or stopped.",
+    ),
+    histogram("tidegate_mcp_run_batch_size", &[], "Calls of MCP tools that were recorded in one transaction."),
+    counter(
+        "tidegate_mcp_runs_dropped_total",
+        &[],
+        "Ends of calls of MCP tools that were not recorded, as too many were waiting or the database refused.",
+    ),
     counter("tidegate_price_rounds_total", &["outcome"], "Coins priced, by how the sources agreed."),
     counter("tidegate_price_rejections_total", &["source", "reason"], "Quotes that did not go into a price."),
     counter("tidegate_price_ticks_total", &[], "Ticks that the feed published."),

@@ -43,6 +43,8 @@ impl<R: AsyncRead + Unpin> AsyncRead for Bounded<R> {
         }
         if longest > self.most {
             self.exceeded.store(true, Ordering::Relaxed);
+            // Whoever fails has read nothing.
+            buffer.set_filled(before);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a message is too large")));
         }
         Poll::Ready(Ok(()))

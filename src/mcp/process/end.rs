@@ -16,7 +16,7 @@ pub(super) async fn attend(mut child: Child, group: Pid, stderr: StderrTail, tel
     // What it has started would live on without anybody who knows of it.
     signal(group, Signal::KILL);
     let _ = timeout(LAST_WORDS, stderr.finished()).await;
-    let how = status.map_or_else(|error| format!("was lost: {error}"), |status| words(status));
+    let how = status.map_or_else(|error| format!("was lost: {error}"), words);
     tell.send_replace(Some(how.into()));
 }
 

@@ -74,7 +74,8 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_last_lines_are_kept_and_only_their_beginnings() {
-        let mut text: String = (0..1_000).map(|number| format!("line {number}\n")).collect();
+        let lines: Vec<String> = (0..1_000).map(|number| format!("line {number}\n")).collect();
+        let mut text = lines.concat();
         text.push_str(&"x".repeat(100_000));
         text.push_str("\n\u{1b}[31mred\u{7}\nthe last one");
         let tail = StderrTail::read(std::io::Cursor::new(text.into_bytes()));

@@ -2,9 +2,10 @@
 
 use std::{borrow::Cow, collections::HashMap, future::Future, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, future::BoxFuture};
 use http::{HeaderName, HeaderValue};
 use rmcp::{
-    ClientLifecycleMode, ClientServiceExt, Peer, RoleClient,
+    ClientLifecycleMode, ClientServiceExt, Peer, RoleClient, ServiceError,
     model::{
         CallToolRequest, CallToolRequestParams, ClientRequest, DiscoverRequest, JsonObject, PaginatedRequestParams,
         ProtocolVersion, ServerResult, SubscriptionFilter,
@@ -27,6 +28,8 @@ use crate::{
     resilience::Outbound,
 };
 
+/// Says that who asks is a Tidegate: two that have each other as servers must not list each other's lists without end.
+const HOP: HeaderName = HeaderName::from_static("tidegate-hop");
 /// Pages of a list that are read; a server that has more is lying, or too large.
 const MOST_PAGES: usize = 100;
 /// Requests over HTTP at the same time; the bulkhead of the server is the bound that counts.
@@ -67,7 +70,8 @@ impl Link {
                     let transport = AsyncRwTransport::new_client(reader, writer).with_max_line_length(usize::MAX);
                     ear.clone().serve_with_lifecycle(transport, lifecycle).await
                 }
-                Wire::Http { outbound, url, headers, bearer } => {
+                Wire::Http { outbound, url, mut headers, bearer } => {
+                    headers.insert(HOP, HeaderValue::from_static("1"));
                     let config = StreamableHttpClientTransportConfig::with_uri(url)
                         .custom_headers(headers)
                         .max_concurrent_requests(MOST_REQUESTS)
@@ -131,45 +135,27 @@ impl Link {
 
     /// Everything of one kind that the server lists.
     pub(in crate::mcp) async fn tools(&self, deadline: Duration) -> Result<Vec<Tool>, LinkError> {
-        let listed = self.pages(deadline, async |params| {
-            let page = self.peer.list_tools(params).await?;
-            Ok((page.tools, page.next_cursor))
+        let listed = pages(deadline, |params| {
+            let asked = self.peer.list_tools(params);
+            async { asked.await.map(|page| (page.tools, page.next_cursor)) }.boxed()
         });
         Ok(listed.await?.into_iter().map(translate::tool).collect())
     }
 
     pub(in crate::mcp) async fn prompts(&self, deadline: Duration) -> Result<Vec<Prompt>, LinkError> {
-        let listed = self.pages(deadline, async |params| {
-            let page = self.peer.list_prompts(params).await?;
-            Ok((page.prompts, page.next_cursor))
+        let listed = pages(deadline, |params| {
+            let asked = self.peer.list_prompts(params);
+            async { asked.await.map(|page| (page.prompts, page.next_cursor)) }.boxed()
         });
         Ok(listed.await?.into_iter().map(translate::prompt).collect())
     }
 
     pub(in crate::mcp) async fn resources(&self, deadline: Duration) -> Result<Vec<Resource>, LinkError> {
-        let listed = self.pages(deadline, async |params| {
-            let page = self.peer.list_resources(params).await?;
-            Ok((page.resources, page.next_cursor))
+        let listed = pages(deadline, |params| {
+            let asked = self.peer.list_resources(params);
+            async { asked.await.map(|page| (page.resources, page.next_cursor)) }.boxed()
         });
         Ok(listed.await?.into_iter().map(translate::resource).collect())
-    }
-
-    async fn pages<T>(
-        &self,
-        deadline: Duration,
-        list: impl AsyncFn(Option<PaginatedRequestParams>) -> Result<(Vec<T>, Option<String>), rmcp::ServiceError>,
-    ) -> Result<Vec<T>, LinkError> {
-        let all = async {
-            let (mut items, mut params) = (Vec::new(), None);
-            for _ in 0..MOST_PAGES {
-                let (page, cursor) = list(params.take()).await.map_err(|error| translate::error(&error))?;
-                items.extend(page);
-                let Some(cursor) = cursor else { return Ok(items) };
-                params = Some(PaginatedRequestParams::default().with_cursor(Some(cursor)));
-            }
-            Err(LinkError::Broken(format!("a list has more than {MOST_PAGES} pages").into()))
-        };
-        timeout(deadline, all).await.map_err(|_| LinkError::TimedOut(deadline))?
     }
 
     /// Calls a tool. Cancelled at the server when the deadline is over, or this is dropped.
@@ -215,10 +201,25 @@ pub(in crate::mcp) fn progress() -> (mpsc::Sender<Progress>, mpsc::Receiver<Prog
     mpsc::channel(PROGRESS)
 }
 
-async fn within<T>(
+/// Everything of a list, page by page.
+async fn pages<'a, T>(
     deadline: Duration,
-    asked: impl Future<Output = Result<T, rmcp::ServiceError>>,
-) -> Result<T, LinkError> {
+    list: impl Fn(Option<PaginatedRequestParams>) -> BoxFuture<'a, Result<(Vec<T>, Option<String>), ServiceError>>,
+) -> Result<Vec<T>, LinkError> {
+    let all = async {
+        let (mut items, mut params) = (Vec::new(), None);
+        for _ in 0..MOST_PAGES {
+            let (page, cursor) = list(params.take()).await.map_err(|error| translate::error(&error))?;
+            items.extend(page);
+            let Some(cursor) = cursor else { return Ok(items) };
+            params = Some(PaginatedRequestParams::default().with_cursor(Some(cursor)));
+        }
+        Err(LinkError::Broken(format!("a list has more than {MOST_PAGES} pages").into()))
+    };
+    timeout(deadline, all).await.map_err(|_| LinkError::TimedOut(deadline))?
+}
+
+async fn within<T>(deadline: Duration, asked: impl Future<Output = Result<T, ServiceError>>) -> Result<T, LinkError> {
     let answer = timeout(deadline, asked).await.map_err(|_| LinkError::TimedOut(deadline))?;
     answer.map_err(|error| translate::error(&error))
 }

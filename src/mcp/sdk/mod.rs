@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::Value;
 use thiserror::Error;
 
-pub(super) use self::link::{Link, Wire};
+pub(super) use self::link::{Link, Wire, progress};
 
 /// Which protocol a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

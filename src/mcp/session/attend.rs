@@ -1,6 +1,9 @@
 //! Whoever attends a session: notices its death at once, ends it when nobody uses it, and never leaves before it has ended.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use metrics::{counter, gauge};
 use tokio::time::sleep;
@@ -36,6 +39,7 @@ pub(super) async fn attend(pool: Arc<Inner>, key: SessionKey, session: Arc<Sessi
             "died"
         }
         End::Idle => {
+            session.ended_by_us.store(true, Ordering::Release);
             // Whoever had it in hand already is let finish.
             while !session.is_unused() && !session.is_over() {
                 sleep(LOOK).await;

@@ -18,7 +18,7 @@ use std::{
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{
@@ -67,6 +67,7 @@ pub(super) struct Session {
     /// A message was too large, which has ended it.
     exceeded: Arc<AtomicBool>,
     began: Instant,
+    ended_by_us: AtomicBool,
     in_flight: AtomicUsize,
     used: Mutex<Instant>,
     clock: Clock,
@@ -85,9 +86,22 @@ pub(super) struct Start<'a> {
     pub(super) stop: &'a CancellationToken,
 }
 
+/// Why there is no session.
+pub(super) struct NotStarted {
+    pub(super) error: CallError,
+    /// What the process has written to its standard error, the last lines.
+    pub(super) last_words: Vec<String>,
+}
+
+impl From<CallError> for NotStarted {
+    fn from(error: CallError) -> Self {
+        Self { error, last_words: Vec::new() }
+    }
+}
+
 impl Session {
     /// Starts the process if there is one, and connects.
-    pub(super) async fn start(start: Start<'_>) -> Result<Self, CallError> {
+    pub(super) async fn start(start: Start<'_>) -> Result<Self, NotStarted> {
         let exceeded = Arc::<AtomicBool>::default();
         let (wire, process) = match start.way {
             Way::Child(plan) => {
@@ -112,6 +126,7 @@ impl Session {
                 permit: Mutex::new(start.permit),
                 exceeded,
                 began,
+                ended_by_us: AtomicBool::new(false),
                 in_flight: AtomicUsize::new(0),
                 used: Mutex::new(began),
                 clock: start.clock.clone(),
@@ -120,7 +135,8 @@ impl Session {
                 if let Some(process) = &process {
                     process.end(GRACE / 4).await;
                 }
-                Err(failure(error, process.as_ref(), &exceeded))
+                let last_words = process.as_ref().map(|process| process.stderr().lines()).unwrap_or_default();
+                Err(NotStarted { error: failure(error, process.as_ref(), &exceeded), last_words })
             }
         }
     }
@@ -148,6 +164,16 @@ impl Session {
         self.process.as_ref().map(|process| process.stderr().lines()).unwrap_or_default()
     }
 
+    /// Told whenever what the server offers may have changed.
+    pub(super) fn changed(&self) -> Arc<Notify> {
+        self.link.changed()
+    }
+
+    /// We have ended it, as nobody used it.
+    pub(super) fn was_ended(&self) -> bool {
+        self.ended_by_us.load(Ordering::Acquire)
+    }
+
     /// Calls a tool; a no of the server is no failure of the session.
     pub(super) async fn call(
         &self,
@@ -157,7 +183,7 @@ impl Session {
         progress: mpsc::Sender<Progress>,
     ) -> Result<Result<ToolResult, Refusal>, CallError> {
         let _use = self.in_use();
-        match self.link.call(tool, arguments, deadline, progress).await {
+        match Box::pin(self.link.call(tool, arguments, deadline, progress)).await {
             Ok(result) => Ok(Ok(result)),
             Err(LinkError::Refused { code, message }) => Ok(Err(Refusal { code, message })),
             Err(error) => Err(self.failure(error).await),
@@ -166,7 +192,7 @@ impl Session {
 
     /// Whether the server answers.
     pub(super) async fn probe(&self, deadline: Duration) -> Result<(), CallError> {
-        match self.link.probe(deadline).await {
+        match Box::pin(self.link.probe(deadline)).await {
             Ok(()) => Ok(()),
             Err(error) => Err(self.failure(error).await),
         }
@@ -181,7 +207,7 @@ impl Session {
             let resources = if offers.resources { self.link.resources(deadline).await? } else { Vec::new() };
             Ok(Offer { tools, prompts, resources })
         };
-        match offer.await {
+        match Box::pin(offer).await {
             Ok(offer) => Ok(offer),
             Err(error) => Err(self.failure(error).await),
         }
@@ -248,10 +274,17 @@ fn why_closed(process: Option<&ServerProcess>, exceeded: &AtomicBool) -> String 
     }
     let Some(process) = process else { return "it has closed the connection".to_owned() };
     let how = process.end_reason().unwrap_or_else(|| "has closed its output".into());
-    match process.stderr().lines().into_iter().rfind(|line| !line.trim().is_empty()) {
-        Some(last) => format!("its process {how}; its last words: {last}"),
+    match telling(&process.stderr().lines()) {
+        Some(line) => format!("its process {how}, and said: {line}"),
         None => format!("its process {how}"),
     }
+}
+
+/// Of the last lines of a process the one that is most likely to say what was wrong.
+fn telling(lines: &[String]) -> Option<&String> {
+    let names_an_error = |line: &&String| line.contains("Error") || line.contains("error");
+    let says_something = |line: &&String| !line.trim().is_empty();
+    lines.iter().rfind(names_an_error).or_else(|| lines.iter().rfind(says_something))
 }
 
 fn down(detail: String) -> CallError {

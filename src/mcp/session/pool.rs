@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Session, SessionKey, Start, Way, attend, backoff::Backoff};
+use super::{NotStarted, Session, SessionKey, Start, Way, attend, backoff::Backoff};
 use crate::{
     mcp::Era,
     model::{Chance, Clock},
@@ -120,19 +120,6 @@ impl Pool {
         running.filter(|lines| !lines.is_empty()).unwrap_or_else(|| self.0.last_words.lock().clone())
     }
 
-    /// Lets calls end that are under way, for so long at most, and ends all sessions.
-    pub(crate) async fn retire(&self, patience: Duration) {
-        let up = |slot: &Slot| if let Slot::Up(session) = slot { Some(Arc::clone(session)) } else { None };
-        let sessions: Vec<Arc<Session>> = self.0.slots.lock().values().filter_map(up).collect();
-        let drained = async {
-            while sessions.iter().any(|session| !session.is_unused() && !session.is_over()) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let _ = tokio::time::timeout(patience, drained).await;
-        self.0.parts.stop.cancel();
-    }
-
     fn claim(&self, key: &SessionKey) -> Result<Claimed, CallError> {
         let inner = &self.0;
         let mut slots = inner.slots.lock();
@@ -194,11 +181,17 @@ impl Inner {
         let known = *self.era.lock();
         let (most_bytes, deadline) = (*max_message_bytes, *start_timeout);
         let start = Start { way, known, most_bytes, deadline, outbound, clock, permit, stop };
-        let started = Session::start(start).await.map(Arc::new);
-        match &started {
-            Ok(session) => self.is_up(key, session),
-            Err(error) => self.is_down(&key, error),
-        }
+        let started = match Session::start(start).await.map(Arc::new) {
+            Ok(session) => {
+                self.is_up(key, &session);
+                Ok(session)
+            }
+            Err(NotStarted { error, last_words }) => {
+                *self.last_words.lock() = last_words;
+                self.is_down(&key, &error);
+                Err(error)
+            }
+        };
         tell.send_replace(Some(started));
     }
 

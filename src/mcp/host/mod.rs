@@ -1,0 +1,253 @@
+//! One server as it is on this node: its sessions, its health, and what it offers.
+//!
+//! Owns the loop that looks whether the server is well and what it offers, on the same way that calls take. A host belongs to
+//! one configuration of a server; a changed one gets a new host, and the old one lets its calls end.
+
+mod health;
+mod tend;
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::{Mutex, RwLock};
+use serde_json::{Map, Value};
+use tokio::{
+    sync::{Notify, Semaphore, mpsc, oneshot},
+    time::{timeout, timeout_at},
+};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+
+use self::health::Health;
+pub use self::health::{HostHealth, HostStatus};
+use super::{
+    Offer, Registry, ServerRecord, ToolResult,
+    sdk::Progress,
+    session::{Pool, PoolParts, Refusal, Session, Way},
+};
+use crate::{
+    config::{McpConfig, ServerEnvironment},
+    model::{Chance, Clock},
+    resilience::{CallError, CallKind, CallPolicy, Outbound, PolicyOptions, Upstreams},
+};
+
+/// By how much the policy's own bounds are later than the deadline of a call, which is kept by the session.
+const MARGIN: Duration = Duration::from_millis(250);
+/// Looks that may wait.
+const MOST_WAITING: usize = 64;
+
+/// What all hosts are made with.
+#[derive(Clone)]
+pub(super) struct HostParts {
+    pub(super) config: Arc<McpConfig>,
+    pub(super) environment: Arc<ServerEnvironment>,
+    pub(super) registry: Registry,
+    pub(super) upstreams: Upstreams,
+    pub(super) outbound: Outbound,
+    pub(super) processes: Arc<Semaphore>,
+    pub(super) clock: Clock,
+    pub(super) chance: Chance,
+    pub(super) tasks: TaskTracker,
+    /// Told of what changes here: what is said of the server, or what it offers.
+    pub(super) news: mpsc::Sender<HostNews>,
+}
+
+/// Something has changed at a host.
+#[derive(Debug, Clone)]
+pub(super) enum HostNews {
+    /// Whether it is up.
+    Health(Arc<ServerRecord>, HostHealth),
+    /// What it offers.
+    Offer(Arc<ServerRecord>),
+}
+
+/// A server as it is on this node. Clones share everything.
+#[derive(Clone)]
+pub(super) struct Host(Arc<Inner>);
+
+struct Inner {
+    record: RwLock<Arc<ServerRecord>>,
+    way: Result<Pool, Arc<str>>,
+    policy: CallPolicy,
+    deadline: Duration,
+    health: Mutex<Health>,
+    offer: RwLock<Arc<Offer>>,
+    looks: mpsc::Sender<oneshot::Sender<HostHealth>>,
+    /// Those that are under way.
+    calls: TaskTracker,
+    parts: HostParts,
+    stop: CancellationToken,
+}
+
+/// What a call of a tool is to a host.
+pub(super) struct HostCall {
+    pub(super) subject: Arc<str>,
+    pub(super) tool: Arc<str>,
+    pub(super) arguments: Option<Map<String, Value>>,
+    pub(super) timeout: Option<Duration>,
+    /// It may be made twice.
+    pub(super) may_repeat: bool,
+    pub(super) progress: mpsc::Sender<Progress>,
+}
+
+impl Host {
+    /// Begins to look after a server.
+    pub(super) fn start(record: Arc<ServerRecord>, parts: HostParts, stop: CancellationToken) -> Self {
+        let config = &parts.config;
+        let deadline = record.spec.call_timeout_ms.unwrap_or(config.call_timeout_ms);
+        let deadline = Duration::from_millis(deadline);
+        let capacity = record.spec.max_concurrent_calls.unwrap_or(config.max_concurrent_calls);
+        let name = format!("mcp:{}", record.name);
+        // An earlier configuration may have had other bounds.
+        parts.upstreams.remove(&name);
+        let policy = parts.upstreams.register(name, options(parts.upstreams.defaults(), deadline, capacity));
+        let way = Way::of(&record.spec, &parts.environment, config);
+        let way = way.map(|way| Pool::new(pool_parts(&record, way, &parts, stop.clone())));
+        let (looks, asked) = mpsc::channel(MOST_WAITING);
+        let health = Mutex::new(Health::new(config, &record));
+        let (record, offer) = (RwLock::new(record), RwLock::default());
+        let calls = TaskTracker::new();
+        let host = Self(Arc::new(Inner { record, way, policy, deadline, health, offer, looks, calls, parts, stop }));
+        let looking = tend::tend(host.clone(), asked);
+        host.0.parts.tasks.spawn(host.0.stop.clone().run_until_cancelled_owned(looking));
+        host
+    }
+
+    pub(super) fn record(&self) -> Arc<ServerRecord> {
+        Arc::clone(&self.0.record.read())
+    }
+
+    /// The same configuration, of which something else is known by now.
+    pub(super) fn renew(&self, record: Arc<ServerRecord>) {
+        *self.0.record.write() = record;
+    }
+
+    pub(super) fn offer(&self) -> Arc<Offer> {
+        Arc::clone(&self.0.offer.read())
+    }
+
+    /// How it is, as far as is known here.
+    pub(super) fn health(&self) -> HostHealth {
+        self.0.health.lock().view(self.sessions(), self.stderr())
+    }
+
+    fn sessions(&self) -> usize {
+        self.0.way.as_ref().map_or(0, Pool::count)
+    }
+
+    fn stderr(&self) -> Vec<String> {
+        self.0.way.as_ref().map(Pool::stderr).unwrap_or_default()
+    }
+
+    /// Looks at it now, and says how it is.
+    pub(super) async fn look(&self) -> HostHealth {
+        let (tell, told) = oneshot::channel();
+        // Where too many wait already, what is known is told.
+        if self.0.looks.try_send(tell).is_ok()
+            && let Ok(health) = told.await
+        {
+            return health;
+        }
+        self.health()
+    }
+
+    /// A place for a call, until which is given back the host does not go. Nothing where it is going already: then there is another one.
+    pub(super) fn enter(&self) -> Option<TaskTrackerToken> {
+        let place = self.0.calls.token();
+        (!self.0.calls.is_closed()).then_some(place)
+    }
+
+    /// Calls a tool, within its deadline and the bounds of the server.
+    pub(super) async fn call(&self, call: HostCall) -> Result<Result<ToolResult, Refusal>, CallError> {
+        let inner = &self.0;
+        let kind = if call.may_repeat { CallKind::Idempotent } else { CallKind::Once };
+        let deadline = call.timeout.map_or(inner.deadline, |wanted| wanted.min(inner.deadline));
+        let until = inner.parts.clock.instant() + deadline;
+        let pool = self.pool()?;
+        let answer = inner
+            .policy
+            .call(kind, || async {
+                let key = pool.key_for(&call.subject);
+                let session = timeout_at(until, pool.get(&key)).await.map_err(|_| CallError::Timeout)??;
+                let left = until.saturating_duration_since(inner.parts.clock.instant());
+                session.call(&call.tool, call.arguments.clone(), left, call.progress.clone()).await
+            })
+            .await;
+        match &answer {
+            Ok(_) => self.note(Ok(())),
+            Err(error) if error.is_failure() => self.note(Err(error)),
+            Err(_) => {}
+        }
+        answer
+    }
+
+    /// Lets its calls end, and then its sessions.
+    pub(super) async fn retire(&self) {
+        self.0.calls.close();
+        let _ = timeout(self.0.deadline + MARGIN, self.0.calls.wait()).await;
+        self.0.stop.cancel();
+    }
+
+    fn pool(&self) -> Result<&Pool, CallError> {
+        let cannot = |why: &Arc<str>| CallError::Upstream { status: None, detail: Arc::clone(why) };
+        self.0.way.as_ref().map_err(cannot)
+    }
+
+    /// The session in which we ask for ourselves.
+    async fn house(&self) -> Result<Arc<Session>, CallError> {
+        let pool = self.pool()?;
+        pool.get(&pool.house_key()).await
+    }
+
+    /// Takes in how a contact with the server went.
+    fn note(&self, contact: Result<(), &CallError>) {
+        let now = self.0.parts.clock.now();
+        let has_changed = self.0.health.lock().note(contact, now);
+        if has_changed {
+            self.tell(HostNews::Health(self.record(), self.health()));
+        }
+    }
+
+    fn tell(&self, news: HostNews) {
+        if self.0.parts.news.try_send(news).is_err() {
+            tracing::warn!(server = &*self.record().name, "news of an mcp server were lost, as there are too many");
+        }
+    }
+}
+
+/// A server's own bounds, in the place of those that upstreams have in common. Its pace is its own affair.
+fn options(common: PolicyOptions, deadline: Duration, capacity: usize) -> PolicyOptions {
+    let mut options = common;
+    options.deadline = deadline + 2 * MARGIN;
+    options.breaker.timeout = deadline + MARGIN;
+    options.breaker.capacity = capacity;
+    options.throttle.max_per_second = 1_000_000.0;
+    options.throttle.min_per_second = 1_000.0;
+    options.throttle.burst = 10_000;
+    options
+}
+
+fn pool_parts(record: &ServerRecord, way: Way, parts: &HostParts, stop: CancellationToken) -> PoolParts {
+    let config = &parts.config;
+    PoolParts {
+        name: Arc::clone(&record.name),
+        way,
+        stateless: record.spec.stateless,
+        max_sessions: config.max_sessions,
+        max_message_bytes: config.max_message_bytes,
+        start_timeout: Duration::from_millis(config.start_timeout_ms),
+        idle: Duration::from_secs(config.idle_seconds),
+        processes: Arc::clone(&parts.processes),
+        outbound: parts.outbound.clone(),
+        clock: parts.clock.clone(),
+        chance: parts.chance.clone(),
+        tasks: parts.tasks.clone(),
+        stop,
+    }
+}
+
+/// Told whenever what the server offers may have changed; never, where there is no session.
+fn changes(session: Option<&Arc<Session>>) -> Option<Arc<Notify>> {
+    session.map(|session| session.changed())
+}

@@ -1,0 +1,162 @@
+//! The loop that looks after a server.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep,
+};
+
+use super::{Host, HostHealth, HostNews, HostStatus, changes};
+use crate::{
+    mcp::{Offer, session::Session},
+    resilience::{CallError, CallKind},
+};
+
+/// How soon after a failure is looked again; twice as long after each further one.
+const SOON: Duration = Duration::from_millis(500);
+/// Changes that come close together are one.
+const SETTLE: Duration = Duration::from_millis(50);
+/// So often must a server say that it has no tools any more before it is believed.
+const CONFIRMATIONS: u32 = 3;
+
+/// What the last look has left to be done.
+#[derive(Default)]
+struct Kept {
+    /// The session that the offer is of.
+    of: Option<Arc<Session>>,
+    /// How often it has said that there is nothing where there was something.
+    empties: u32,
+}
+
+pub(super) async fn tend(host: Host, mut asked: mpsc::Receiver<oneshot::Sender<HostHealth>>) {
+    let (mut kept, mut waiting) = (Kept::default(), Vec::new());
+    loop {
+        look(&host, &mut kept).await;
+        for tell in waiting.drain(..) {
+            let _: Result<(), HostHealth> = oneshot::Sender::send(tell, host.health());
+        }
+        waiting.extend(wait(&host, &kept, &mut asked).await);
+        waiting.extend(std::iter::from_fn(|| asked.try_recv().ok()));
+    }
+}
+
+/// Waits until it is time to look, or somebody asks for it.
+async fn wait(
+    host: &Host,
+    kept: &Kept,
+    asked: &mut mpsc::Receiver<oneshot::Sender<HostHealth>>,
+) -> Option<oneshot::Sender<HostHealth>> {
+    let changed = changes(kept.of.as_ref().filter(|session| !session.is_over()));
+    let changed = async {
+        match changed {
+            Some(changed) => {
+                changed.notified().await;
+                sleep(SETTLE).await;
+            }
+            None => std::future::pending().await,
+        }
+    };
+    let died = async {
+        match &host.0.way {
+            Ok(pool) => pool.died().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        tell = asked.recv() => tell,
+        () = changed => None,
+        () = died => None,
+        () = sleep(pause(host, kept)) => None,
+    }
+}
+
+fn pause(host: &Host, kept: &Kept) -> Duration {
+    let usual = Duration::from_secs(host.0.parts.config.health_seconds);
+    let health = host.0.health.lock();
+    let soon = if kept.empties > 0 {
+        SOON
+    } else if health.is_open() {
+        SOON.saturating_mul(1 << health.failures().saturating_sub(1).min(10))
+    } else {
+        usual
+    };
+    drop(health);
+    host.0.parts.chance.spread(soon.min(usual), 0.1)
+}
+
+async fn look(host: &Host, kept: &mut Kept) {
+    let is_resting = host.0.way.as_ref().is_ok_and(|pool| {
+        // It was ended as nobody used it: to look would start it again.
+        kept.of.is_some() && pool.peek(&pool.house_key()).is_none() && !host.0.health.lock().is_open()
+    });
+    if is_resting && kept.of.as_ref().is_some_and(|session| session.was_ended()) {
+        return;
+    }
+    match contact(host.clone()).await {
+        Ok(session) => {
+            host.0.health.lock().learn(session.facts());
+            // It is up when it is known what it offers.
+            let refreshed = refresh(host, kept, &session).await;
+            host.note(refreshed.as_ref().copied());
+            record(host, true, session.facts().version.as_deref(), None).await;
+        }
+        // That the breaker is open, or all places are taken, says nothing new of the server.
+        Err(error) if !error.is_failure() => {}
+        Err(error) => {
+            host.note(Err(&error));
+            if host.health().status == HostStatus::Down {
+                let error = host.health().error;
+                record(host, false, None, error.as_deref()).await;
+            }
+        }
+    }
+}
+
+async fn contact(host: Host) -> Result<Arc<Session>, CallError> {
+    let policy = host.0.policy.clone();
+    policy.call(CallKind::Once, move || probe(host.clone())).await
+}
+
+async fn probe(host: Host) -> Result<Arc<Session>, CallError> {
+    let session = host.house().await?;
+    session.probe(host.0.deadline).await?;
+    Ok(session)
+}
+
+/// Asks what the server offers, and keeps it where it is to be believed.
+async fn refresh(host: &Host, kept: &mut Kept, session: &Arc<Session>) -> Result<(), CallError> {
+    let offer = session.offer(host.0.deadline).await?;
+    let known = host.offer();
+    let had_tools = !known.tools.is_empty() || !host.record().tools.is_empty();
+    if offer.tools.is_empty() && had_tools && kept.empties + 1 < CONFIRMATIONS {
+        kept.empties += 1;
+        kept.of = Some(Arc::clone(session));
+        return Ok(());
+    }
+    kept.empties = 0;
+    kept.of = Some(Arc::clone(session));
+    if *known != offer {
+        keep(host, offer).await;
+    }
+    Ok(())
+}
+
+async fn keep(host: &Host, offer: Offer) {
+    let record = host.record();
+    match host.0.parts.registry.record_tools(record.id, &offer.tools).await {
+        Ok(_) => {
+            *host.0.offer.write() = Arc::new(offer);
+            host.tell(HostNews::Offer(record));
+        }
+        // It is tried again at the next look, as the offer is not kept.
+        Err(error) => tracing::warn!(server = &*record.name, %error, "what an mcp server offers was not recorded"),
+    }
+}
+
+async fn record(host: &Host, up: bool, version: Option<&str>, error: Option<&str>) {
+    let record = host.record();
+    if let Err(error) = host.0.parts.registry.record_check(record.id, up, version, error).await {
+        tracing::debug!(server = &*record.name, %error, "the health of an mcp server was not recorded");
+    }
+}
