@@ -19,6 +19,7 @@ use crate::{
     config::Secret,
     events::{Command, CommandKey},
     market::{Prices, Swaps},
+    mcp::Mcp,
     model::{Clock, Origin, Principal},
     resilience::Upstreams,
 };
@@ -34,6 +35,8 @@ pub struct Services {
     pub sends: Sends,
     /// What swaps would bring.
     pub swaps: Swaps,
+    /// MCP servers and their tools.
+    pub mcp: Mcp,
     /// What agents feel and remember.
     pub agent: Agent,
     /// Who did what.

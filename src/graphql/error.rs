@@ -17,7 +17,9 @@ use crate::{
     chains::ChainError,
     events::EventsError,
     market::{PriceError, SwapError, SwapFailure},
+    mcp::McpError,
     model::FieldError,
+    resilience::CallError,
     store::DatabaseError,
     vault::VaultError,
 };
@@ -187,6 +189,30 @@ impl From<AgentError> for ApiError {
     }
 }
 
+impl From<McpError> for ApiError {
+    fn from(error: McpError) -> Self {
+        let (message, retry_after) = (error.to_string(), error.retry_after());
+        match error {
+            McpError::Invalid(problems) => Self::bad_input(&problems),
+            McpError::NoServer(_) | McpError::NoTool { .. } => Self::new(ErrorCode::NotFound, message),
+            McpError::Ambiguous { .. } | McpError::Refused { .. } => Self::new(ErrorCode::BadUserInput, message),
+            McpError::NameTaken(_)
+            | McpError::FromFile(_)
+            | McpError::Disabled(_)
+            | McpError::NeedsApproval(_)
+            | McpError::BadSchema { .. } => Self::new(ErrorCode::Conflict, message),
+            McpError::Call { error: CallError::Timeout, .. } => Self::new(ErrorCode::Timeout, message),
+            // What exactly is wrong is for operators, who find it in `McpServer.health` and the log.
+            McpError::Call { server, error } => {
+                tracing::debug!(server = &*server, %error, "an mcp server could not be asked");
+                let message = format!("the MCP server {server} cannot be asked");
+                Self::new(ErrorCode::UpstreamUnavailable, message).retry_after(retry_after)
+            }
+            McpError::Events(error) => error.into(),
+        }
+    }
+}
+
 impl From<ApiKeyError> for ApiError {
     fn from(error: ApiKeyError) -> Self {
         match error {
@@ -280,6 +306,11 @@ impl Refusal {
             set(error, "code", code.as_str());
         }
         Self { code, errors, retry_after: None }
+    }
+
+    /// What is said of the first error.
+    pub(crate) fn message(&self) -> &str {
+        self.errors.first().map_or("", |error| &error.message)
     }
 
     /// A fault of our own, already logged where it was caught.

@@ -22,6 +22,7 @@ mod gateway;
 mod live;
 mod loaders;
 mod market;
+mod mcp;
 mod meters;
 #[cfg(test)]
 mod nulls;
@@ -32,6 +33,7 @@ mod rows;
 mod scalars;
 mod schema;
 mod swaps;
+mod tools;
 mod upstreams;
 
 pub use answers::{AnswerCache, AnswerKey, Kept, NotKept};
@@ -45,3 +47,4 @@ pub use gateway::{Gateway, GatewayError};
 pub use persisted::TrustedDocumentsError;
 pub use plan::SchemaError;
 pub use schema::sdl;
+pub use tools::{Tool, ToolError, ToolHints, ToolOutcome, ToolScope, Tools};

@@ -65,6 +65,20 @@ impl ScalarType for DateTime {
     }
 }
 
+pub(crate) struct Json(pub(crate) serde_json::Value);
+
+/// Any JSON: what an MCP server's tools take and give.
+#[Scalar(name = "JSON", specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259")]
+impl ScalarType for Json {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        value.into_json().map(Self).map_err(InputValueError::custom)
+    }
+
+    fn to_value(&self) -> Value {
+        Value::from_json(self.0.clone()).unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -10,6 +10,7 @@ use super::{
     chains::{ChainsMutation, ChainsQuery, ChainsSubscription},
     context::Services,
     market::{MarketQuery, MarketSubscription},
+    mcp::{McpCallMutation, McpMutation, McpQuery, McpRunsQuery, McpSubscription},
     plan::{StopAfterValidation, Validator},
     swaps::SwapsQuery,
     upstreams::{UpstreamsMutation, UpstreamsQuery},
@@ -17,15 +18,33 @@ use super::{
 
 /// What can be asked for.
 #[derive(MergedObject, Default)]
-pub(crate) struct Query(AccessQuery, AgentQuery, AuditQuery, ChainsQuery, MarketQuery, SwapsQuery, UpstreamsQuery);
+pub(crate) struct Query(
+    AccessQuery,
+    AgentQuery,
+    AuditQuery,
+    ChainsQuery,
+    MarketQuery,
+    McpQuery,
+    McpRunsQuery,
+    SwapsQuery,
+    UpstreamsQuery,
+);
 
 /// What can be changed.
 #[derive(MergedObject, Default)]
-pub(crate) struct Mutation(AccessMutation, AgentMutation, CachesMutation, ChainsMutation, UpstreamsMutation);
+pub(crate) struct Mutation(
+    AccessMutation,
+    AgentMutation,
+    CachesMutation,
+    ChainsMutation,
+    McpCallMutation,
+    McpMutation,
+    UpstreamsMutation,
+);
 
 /// What can be followed.
 #[derive(MergedSubscription, Default)]
-pub(crate) struct Subscription(AgentSubscription, ChainsSubscription, MarketSubscription);
+pub(crate) struct Subscription(AgentSubscription, ChainsSubscription, MarketSubscription, McpSubscription);
 
 /// The schema that executes.
 pub(crate) type Executable = Schema<Query, Mutation, Subscription>;
