@@ -13,7 +13,7 @@ TEST_STEPS := tools web cargo-test binary browser
 LINT_STEPS := format-check clippy docs architecture
 
 .DEFAULT_GOAL := help
-.PHONY: help run web test lint check fmt schema config-reference bench soak
+.PHONY: help run web test test-mcp lint check fmt schema config-reference bench soak
 .PHONY: tools cargo-test binary browser format-check clippy docs architecture
 
 help: ## List what can be made
@@ -32,6 +32,10 @@ web/dist/index.html: $(WEB_SOURCES)
 
 test: ## Install what the tests need, then run all of them, the browser's included
 	@scripts/timed.sh test $(TEST_STEPS)
+
+test-mcp: binary ## Hold MCP's own conformance suites against /mcp of the sandbox
+	scripts/install-test-tools.sh node npm
+	tests/conformance/run.sh $(TARGET_DIR)/debug/tidegate
 
 lint: ## Check format, clippy, documentation and architecture
 	@scripts/timed.sh lint $(LINT_STEPS)

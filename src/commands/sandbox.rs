@@ -1,6 +1,11 @@
 //! `tidegate sandbox`: the server with stand-ins for its upstreams, and all one needs to try it.
 
-use std::{io, net::Ipv4Addr, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use clap::Args;
 use tokio::net::TcpListener;
@@ -12,7 +17,7 @@ use crate::{
     http::{DevelopmentToken, GraphiqlSettings},
     model::{Clock, Role},
     resilience::Outbound,
-    sandbox::{GivenError, StandIns, Vendor, take_given},
+    sandbox::{GivenError, StandIns, Vendor, take_given, write_documents, write_servers},
     telemetry::{init, log_panics},
 };
 
@@ -62,6 +67,8 @@ pub(super) async fn run(args: SandboxArgs) -> Result<(), CommandError> {
     stand_ins.apply(&mut config.market);
     let given = [("--evm-rpc", Vendor::Ethereum, evm_rpc), ("--solana-rpc", Vendor::Solana, solana_rpc)];
     let chains = set_up_chains(&stand_ins, &mut config, given, &clock).await?;
+    offer_own_tools(&mut config, &listener, scratch.path())
+        .map_err(|error| CommandError::Failed(format!("cannot write to the scratch folder: {error}")))?;
     let tokens = tokens(&config.auth, &clock);
     let graphiql = GraphiqlSettings { tokens: tokens.clone(), ..GraphiqlSettings::default() };
     let app = serve::build(&config, telemetry, graphiql).await?;
@@ -81,6 +88,18 @@ async fn start_stand_ins(server: &TcpListener, clock: &Clock) -> io::Result<Stan
         Ok(listener) => StandIns::start_on(listener, clock, SEED),
         Err(_) => StandIns::start(clock.clone(), SEED).await,
     }
+}
+
+/// Has something to show where nothing is set: documents that are tools, and this server as an MCP server of its own.
+fn offer_own_tools(config: &mut Config, listener: &TcpListener, scratch: &Path) -> io::Result<()> {
+    if config.graphql.trusted_documents.is_none() {
+        config.graphql.trusted_documents = Some(write_documents(scratch)?);
+    }
+    if config.mcp.servers_file.is_none() {
+        let own = SocketAddr::from((Ipv4Addr::LOCALHOST, listener.local_addr()?.port()));
+        config.mcp.servers_file = Some(write_servers(scratch, own)?);
+    }
+    Ok(())
 }
 
 /// Finds somebody who answers for each chain: the node that a flag names, or a stand-in where the settings name no node of

@@ -105,8 +105,22 @@ impl Gateway {
     }
 
     /// Answers a query or a mutation.
-    pub async fn execute(&self, request: GraphqlRequest, caller: &Caller, permit: Permit) -> Answer {
-        match self.ready(request, caller, permit).await {
+    pub async fn execute(&self, mut request: GraphqlRequest, caller: &Caller, permit: Permit) -> Answer {
+        match self.0.documents.find(&mut request) {
+            Ok(document) => self.perform(&document, request, caller, permit).await,
+            Err(refusal) => refused(&refusal, Vec::new(), caller),
+        }
+    }
+
+    /// The same for a document that need not be found: it is trusted, or of our own.
+    pub(super) async fn perform(
+        &self,
+        document: &str,
+        request: GraphqlRequest,
+        caller: &Caller,
+        permit: Permit,
+    ) -> Answer {
+        match self.ready(document, request, caller, permit).await {
             Ok(ready) if ready.plan.kind == OperationType::Subscription => {
                 let message = "a subscription needs a WebSocket or an event stream";
                 let refusal = Refusal::new(ErrorCode::BadUserInput, message);
@@ -121,8 +135,10 @@ impl Gateway {
     ///
     /// # Errors
     /// The answer with which the operation was refused.
-    pub async fn stream(&self, request: GraphqlRequest, caller: &Caller, permit: Permit) -> Result<Frames, Answer> {
-        let ready = self.ready(request, caller, permit).await?;
+    pub async fn stream(&self, mut request: GraphqlRequest, caller: &Caller, permit: Permit) -> Result<Frames, Answer> {
+        let found = self.0.documents.find(&mut request);
+        let document = found.map_err(|refusal| refused(&refusal, Vec::new(), caller))?;
+        let ready = self.ready(&document, request, caller, permit).await?;
         if ready.plan.kind == OperationType::Subscription {
             let (plan, principal) = (&ready.plan, caller.principal.as_ref());
             let followed = self.0.live.follow(plan, ready.variables, principal, &caller.request_id);
@@ -145,11 +161,26 @@ impl Gateway {
         refusal_answer(&Refusal::new(code, message), Vec::new(), request_id)
     }
 
-    /// Everything before execution: which document, which plan, whether permitted, whether admitted.
-    async fn ready(&self, mut request: GraphqlRequest, caller: &Caller, permit: Permit) -> Result<Ready, Answer> {
+    /// The documents of the list of trusted ones, in no order.
+    pub(super) fn trusted(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.documents.trusted()
+    }
+
+    /// The plan of a document with one operation.
+    pub(super) async fn plan(&self, document: &str) -> Result<Arc<Plan>, Arc<Refusal>> {
+        self.0.plans.plan(document, None).await
+    }
+
+    /// Everything before execution: which plan, whether permitted, whether admitted.
+    async fn ready(
+        &self,
+        document: &str,
+        request: GraphqlRequest,
+        caller: &Caller,
+        permit: Permit,
+    ) -> Result<Ready, Answer> {
         let refuse = |refusal: &Refusal| refused(refusal, Vec::new(), caller);
-        let document = self.0.documents.find(&mut request).map_err(|refusal| refuse(&refusal))?;
-        let planned = self.0.plans.plan(&document, request.operation_name.as_deref()).await;
+        let planned = self.0.plans.plan(document, request.operation_name.as_deref()).await;
         let plan = planned.map_err(|refusal| refuse(&refusal))?;
         if plan.kind == OperationType::Mutation && permit == Permit::Queries {
             let refusal = Refusal::new(ErrorCode::BadUserInput, "a mutation needs POST");

@@ -65,6 +65,11 @@ impl Documents {
         Ok(Self { trusted: Arc::new(trusted), trusted_only: config.trusted_only, registered })
     }
 
+    /// The documents of the list of trusted ones.
+    pub(crate) fn trusted(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.trusted.values()
+    }
+
     /// The document of a request.
     pub(crate) fn find(&self, request: &mut GraphqlRequest) -> Result<Arc<str>, Refusal> {
         let sent = request.query.take().filter(|query| !query.trim().is_empty());

@@ -27,6 +27,9 @@ pub(super) fn layer(allowed: Vec<String>) -> CorsLayer {
             REQUEST_ID,
             HeaderName::from_static("apollo-require-preflight"),
             HeaderName::from_static("graphql-require-preflight"),
+            HeaderName::from_static("mcp-method"),
+            HeaderName::from_static("mcp-name"),
+            HeaderName::from_static("mcp-protocol-version"),
             HeaderName::from_static("x-apollo-operation-name"),
         ])
         .expose_headers([

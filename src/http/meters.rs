@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Route {
     Graphql,
+    Mcp,
     Graphiql,
     Health,
     Ready,
@@ -21,6 +22,7 @@ impl Route {
     pub(super) fn of(path: &str) -> Self {
         match path {
             "/graphql" => Self::Graphql,
+            "/mcp" => Self::Mcp,
             "/health" => Self::Health,
             "/ready" => Self::Ready,
             "/metrics" => Self::Metrics,
@@ -32,6 +34,7 @@ impl Route {
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Graphql => "/graphql",
+            Self::Mcp => "/mcp",
             Self::Graphiql => "/graphiql",
             Self::Health => "/health",
             Self::Ready => "/ready",

@@ -100,7 +100,7 @@ fn after_panic(front: &Front, arrival: &Arrival, panic: &(dyn Any + Send)) -> Re
     Refusal::internal().respond(&front.gateway, &arrival.request_id, JSON)
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
+pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

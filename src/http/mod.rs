@@ -1,16 +1,19 @@
-//! The front door: listener, ordered middleware, GraphQL over HTTP, WebSocket and SSE, health, metrics, GraphiQL.
+//! The front door: listener, ordered middleware, GraphQL over HTTP, WebSocket and SSE, MCP, health, metrics, GraphiQL.
 //!
 //! Owns what is transport: bytes, headers, statuses, close codes, deadlines. It never parses GraphQL, never decides what
-//! a caller may see (`graphql/` does) and never answers an error in another shape than [`Gateway::refuse`] makes.
+//! a caller may see (`graphql/` does) and never answers an error in another shape than [`Gateway::refuse`] makes,
+//! but for the JSON-RPC errors of `mcp/`.
 //! A new path gets a file here and a line in [`router`]; a new header of GraphQL answers goes to `graphql/respond.rs`.
 //! `tests/it/http_*.rs`, `ws_*.rs` and `sse_*.rs` prove it from outside; docs/http.md says the same for callers.
 
 mod arrival;
+mod body;
 mod client_ip;
 mod cors;
 mod graphiql;
 mod graphql;
 mod health;
+mod mcp;
 mod meters;
 mod middleware;
 mod origin;
@@ -73,6 +76,9 @@ pub fn router(front: Front) -> Router {
         .method_not_allowed_fallback(refusal::method_not_allowed);
     if front.config.graphiql {
         router = router.merge(graphiql::routes());
+    }
+    if front.config.mcp_enabled {
+        router = router.merge(mcp::routes(&front));
     }
     middleware::around(router, &front).with_state(front)
 }

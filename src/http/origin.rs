@@ -5,7 +5,8 @@ use axum::http::{
     header::{HOST, ORIGIN},
 };
 
-/// Whether a WebSocket may be opened by who asks: browsers send an `Origin` but do not ask first, as they do with CORS.
+/// Whether a page may talk to what CORS does not guard: no browser asks before it opens a socket, nor for a page whose own name
+/// was made to lead here.
 pub(super) fn may_connect(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
     is_listed(origin, allowed) || is_own(origin, headers.get(HOST))

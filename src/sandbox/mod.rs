@@ -18,6 +18,7 @@ mod given;
 mod holdings;
 mod jsonrpc;
 mod jupiter;
+mod own_tools;
 mod solana_node;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ use self::{
 pub use self::{
     faults::{Fault, Faults},
     given::{GivenError, take_given},
+    own_tools::{write_documents, write_servers},
 };
 use crate::{
     config::{ChainsConfig, EndpointEntry, MarketConfig},

@@ -93,9 +93,14 @@ impl Plan {
         variables::canonical(&self.operation().variable_definitions, variables)
     }
 
-    fn operation(&self) -> &OperationDefinition {
+    /// The operation as it was written, and where in the document.
+    pub(crate) fn definition(&self) -> &Positioned<OperationDefinition> {
         let (_, operation) = self.document.operations.iter().next().expect("a plan keeps exactly one operation");
-        &operation.node
+        operation
+    }
+
+    fn operation(&self) -> &OperationDefinition {
+        &self.definition().node
     }
 }
 

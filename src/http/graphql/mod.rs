@@ -3,7 +3,6 @@
 //! Owns the way from a request's bytes to a [`GraphqlRequest`] and from an [`Answer`] to a response. It never looks into
 //! a document. The order of the checks is the order in which they are cheap.
 
-mod body;
 mod envelope;
 mod negotiate;
 mod respond;
@@ -28,7 +27,7 @@ use envelope::Payload;
 pub(super) use envelope::request_of;
 use negotiate::Representation;
 
-use super::{Front, arrival::Arrival, refusal::Refusal, sse, ws};
+use super::{Front, arrival::Arrival, body, refusal::Refusal, sse, ws};
 use crate::{
     config::Secret,
     graphql::{Answer, Caller, ErrorCode, GraphqlRequest, Permit},
@@ -166,7 +165,7 @@ impl Exchange<'_> {
 }
 
 /// Headers that stand for extensions of the request, which win over them.
-fn take_headers(request: &mut GraphqlRequest, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn take_headers(request: &mut GraphqlRequest, headers: &HeaderMap) -> Result<(), Refusal> {
     let text = |name: &HeaderName| {
         let value = headers.get(name).map(|value| value.to_str().map(str::to_owned)).transpose();
         value.map_err(|_| Refusal::bad_request(format!("the header {name} must be visible ASCII")))
@@ -182,14 +181,18 @@ fn take_headers(request: &mut GraphqlRequest, headers: &HeaderMap) -> Result<(),
 
 /// Who the `Authorization` header says is asking. A token that is not good refuses the request, also where none was
 /// needed: its sender believes to be signed in.
-async fn principal(front: &Front, arrival: &Arrival, headers: &HeaderMap) -> Result<Option<Principal>, Refusal> {
+pub(super) async fn principal(
+    front: &Front,
+    arrival: &Arrival,
+    headers: &HeaderMap,
+) -> Result<Option<Principal>, Refusal> {
     // Bytes that are no text become an empty token, which the authenticator refuses in its own words.
     let header = headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     Ok(front.authenticator.authenticate_from(header, arrival.origin.address).await?)
 }
 
 /// `application/json`, in UTF-8 or without saying.
-fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
     let mut parts = value.split(';').map(str::trim);
     let is_json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
@@ -207,12 +210,12 @@ fn not_acceptable() -> Refusal {
     Refusal::new(StatusCode::NOT_ACCEPTABLE, ErrorCode::BadUserInput, message)
 }
 
-fn unsupported_media_type() -> Refusal {
+pub(super) fn unsupported_media_type() -> Refusal {
     let message = "the content type must be application/json in UTF-8";
     Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::BadUserInput, message)
 }
 
-fn timed_out() -> Refusal {
+pub(super) fn timed_out() -> Refusal {
     Refusal::new(StatusCode::GATEWAY_TIMEOUT, ErrorCode::Timeout, "the request took too long")
 }
 
