@@ -2,11 +2,12 @@
 # Makes sure that the tools which the tests and benchmarks need, and cargo does not bring, are there.
 #
 #   scripts/install-test-tools.sh                      what `make test` needs: node, npm, a Chromium, Redis, PostgreSQL,
-#                                                      Python; and the blockchain nodes of tests/nodes
+#                                                      Python; the blockchain nodes of tests/nodes, and the MCP
+#                                                      servers of tests/mcp
 #   scripts/install-test-tools.sh wrk redis-server …   what `make bench` needs besides
 #
-# On Debian as root it installs what is missing. Anywhere else it says what to install and fails. The nodes come from npm
-# and PyPI, by exact versions and hashes, into folders of the repository that Git ignores.
+# On Debian as root it installs what is missing. Anywhere else it says what to install and fails. Nodes and servers come
+# from npm and PyPI, by exact versions and hashes, into folders of the repository that Git ignores.
 set -euo pipefail
 
 # Vite 8 refuses anything older.
@@ -26,7 +27,7 @@ main() {
     fi
     if [ $# -eq 0 ]; then
         require_node_version
-        install_nodes
+        install_nodes_and_servers
     fi
 }
 
@@ -102,13 +103,16 @@ require_node_version() {
     fi
 }
 
-# The Python environment is where tests/it/harness/svm.rs looks: beside what cargo builds.
-install_nodes() {
+# The Python environments are where tests/it/harness/ looks: beside what cargo builds.
+install_nodes_and_servers() {
     local built=${CARGO_TARGET_DIR:-target}
     cd "$root"
     mkdir -p "$built"
     scripts/npm-install.sh tests/nodes
     scripts/pip-install.sh tests/nodes/svm/requirements.txt "$built/test-python"
+    scripts/npm-install.sh tests/mcp
+    scripts/pip-install.sh tests/mcp/time-legacy.txt "$built/test-mcp-time-legacy"
+    scripts/pip-install.sh tests/mcp/time-modern.txt "$built/test-mcp-time-modern"
 }
 
 main "$@"

@@ -59,7 +59,11 @@ const VOCABULARY: &[(&str, &[&str], &str)] = &[
     ("reqwest", &["resilience/outbound"], "Every outbound HTTP call goes through `resilience::Outbound`."),
     ("alloy_", &["chains/evm"], "Only `chains/evm` knows Ethereum's library, and only `chains/solana` Solana's."),
     ("bs58", &["chains/solana"], "Only `chains/evm` knows Ethereum's library, and only `chains/solana` Solana's."),
-    ("rmcp", &["mcp/sdk", "http/mcp"], "Only `mcp/sdk` and `http/mcp` know the MCP SDK."),
+    (
+        "rmcp",
+        &["mcp/sdk", "http/mcp", "telemetry/logs.rs"],
+        "Only `mcp/sdk` and `http/mcp` know the MCP SDK; `telemetry/logs.rs` keeps it discreet.",
+    ),
     ("failsafe", &["resilience/"], "Only `resilience/` knows the breaker's library."),
     ("jsonwebtoken", &["auth/"], "Only `auth/` knows how tokens are signed."),
     ("aws_lc_rs", &["secrets/"], "Only `secrets/` computes with keys."),

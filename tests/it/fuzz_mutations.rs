@@ -29,6 +29,14 @@ const MUTATIONS: &[(&str, &str, &str, &[&str])] = &[
     ("secondFactorDisable", "input", "SecondFactorDisableInput!", &["subject"]),
     ("secondFactorEnroll", "input", "SecondFactorEnrollInput!", &[]),
     ("stepUp", "input", "StepUpInput!", &["code"]),
+    ("mcpServerRegister", "input", "McpServerRegisterInput!", &["name", "config", "enabled"]),
+    ("mcpServerUpdate", "input", "McpServerUpdateInput!", &["id", "config"]),
+    ("mcpServerRemove", "input", "McpServerInput!", &["id"]),
+    ("mcpServerEnable", "input", "McpServerInput!", &["id"]),
+    ("mcpServerDisable", "input", "McpServerInput!", &["id"]),
+    ("mcpServerCheck", "input", "McpServerInput!", &["id"]),
+    ("mcpToolApprove", "input", "McpToolApproveInput!", &["serverId", "tool", "fingerprint"]),
+    ("mcpToolCall", "input", "McpToolCallInput!", &["tool", "arguments", "runId", "timeoutMs"]),
     ("transactionSend", "input", "TransactionSendInput!", &["chain", "signedTransaction"]),
 ];
 

@@ -7,6 +7,7 @@ mod anvil;
 mod boot;
 mod cluster;
 mod databases;
+pub(crate) mod mcp;
 mod node;
 mod ports;
 mod postgres;
@@ -25,6 +26,7 @@ mod wire;
 
 use std::{net::SocketAddr, time::Duration};
 
+use serde_json::Value;
 use tidegate::{
     auth::dev,
     config::{AuthConfig, Config, EndpointEntry, NetworkEntry},
@@ -42,8 +44,10 @@ pub(crate) use anvil::Anvil;
 use boot::Booted;
 pub(crate) use cluster::RedisCluster;
 pub(crate) use databases::{FreshDatabase, on_both};
+pub(crate) use mcp::McpServer;
 pub(crate) use node::Node;
 pub(crate) use postgres::PostgresServer;
+pub(crate) use process::signal;
 pub(crate) use program::{Program, Stranger, program};
 pub(crate) use proxy::Proxy;
 pub(crate) use redis::RedisServer;
@@ -53,7 +57,7 @@ pub(crate) use socket::{Heard, Socket, subscribe};
 pub(crate) use svm::Svm;
 use tempfile::TempDir;
 pub(crate) use totp_app::TotpApp;
-pub(crate) use watchdog::{home, scratch};
+pub(crate) use watchdog::{home, inhabitants, scratch};
 pub(crate) use wire::{Wire, frame};
 
 /// Longer than anything here takes; a test that waits this long has failed.
@@ -86,6 +90,8 @@ pub(crate) struct TestApp {
     served: JoinHandle<()>,
     /// Goes with the server.
     _scratch: Option<TempDir>,
+    /// Where its MCP servers work.
+    mcp: Option<TempDir>,
     auth: AuthConfig,
     http: reqwest::Client,
 }
@@ -93,6 +99,7 @@ pub(crate) struct TestApp {
 /// Changes the configuration before the start.
 pub(crate) struct Builder {
     config: Config,
+    mcp: Option<TempDir>,
 }
 
 impl TestApp {
@@ -102,7 +109,7 @@ impl TestApp {
     }
 
     pub(crate) fn builder() -> Builder {
-        Builder { config: boot::config() }
+        Builder { config: boot::config(), mcp: None }
     }
 
     pub(crate) fn anon(&self) -> Actor<'_> {
@@ -133,6 +140,11 @@ impl TestApp {
         let text = self.anon().get("/metrics").await.text;
         let samples = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
         samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// The processes of the MCP servers of its file, and whatever these have started.
+    pub(crate) fn mcp_processes(&self) -> Vec<String> {
+        self.mcp.as_ref().map(|folder| inhabitants(folder.path())).unwrap_or_default()
     }
 
     pub(crate) fn auth(&self) -> &AuthConfig {
@@ -189,11 +201,20 @@ impl Builder {
         })
     }
 
+    /// Has these MCP servers, by name; see [`McpServer`].
+    pub(crate) fn mcp(mut self, servers: Value) -> Self {
+        let folder = scratch();
+        self.config.mcp.servers_file = Some(mcp::servers_file(folder.path(), servers));
+        self.mcp = Some(folder);
+        self
+    }
+
     pub(crate) async fn start(self) -> TestApp {
+        let mcp = self.mcp;
         let auth = self.config.auth.clone();
         let Booted { address, stand_ins, shutdown, served, scratch } = Box::pin(boot::boot(self.config)).await;
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let http = http.build().expect("the client needs nothing from outside");
-        TestApp { address, shutdown, stand_ins, served, _scratch: scratch, auth, http }
+        TestApp { address, shutdown, stand_ins, served, _scratch: scratch, mcp, auth, http }
     }
 }

@@ -1,6 +1,7 @@
-//! A blockchain node of the test's own: a real process on a free loopback port, gone with the value that stands for it.
+//! A node of a blockchain, or another server of the test's own: a real process on a free loopback port, gone with the value
+//! that stands for it.
 //!
-//! What the nodes of all chains have in common. Waits on conditions (it listens, it is gone), never for a time.
+//! What they all have in common. Waits on conditions (it listens, it is gone), never for a time.
 
 use std::{
     fs::{self, File},
@@ -27,7 +28,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// The program must take `--port`, and print `Listening on` once the port is its own.
+    /// The program must take `--port` or `PORT`, and print `Listening on` once the port is its own.
     pub(crate) async fn start(program: PathBuf, arguments: Vec<String>) -> Self {
         // No idle connections: a node that was killed and started again would not know them.
         let client = Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE).build();
@@ -57,6 +58,7 @@ impl Node {
         let before = self.log().len();
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).args(["--port", &self.port.to_string()]).current_dir(self.folder.path());
+        command.env("PORT", self.port.to_string());
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("an open file")).stderr(log);
         self.process.start(&mut command);
         let listens = async {
@@ -114,6 +116,11 @@ impl Node {
     /// `SIGKILL`: it is gone, and its port refuses connections, when this returns.
     pub(crate) fn kill(&self) {
         self.process.kill();
+    }
+
+    /// Any other signal.
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.signal(name);
     }
 
     /// What it wrote since its first start.

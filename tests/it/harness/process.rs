@@ -46,7 +46,7 @@ impl Process {
         let mut state = self.0.lock();
         *state = match mem::take(&mut *state) {
             State::Running(child) => {
-                signal(&child, "STOP");
+                signal(child.id(), "STOP");
                 State::Paused(child)
             }
             other => other,
@@ -58,11 +58,18 @@ impl Process {
         let mut state = self.0.lock();
         *state = match mem::take(&mut *state) {
             State::Paused(child) => {
-                signal(&child, "CONT");
+                signal(child.id(), "CONT");
                 State::Running(child)
             }
             other => other,
         };
+    }
+
+    /// Any other signal, to what runs.
+    pub(crate) fn signal(&self, name: &str) {
+        if let State::Running(child) = &*self.0.lock() {
+            signal(child.id(), name);
+        }
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -83,7 +90,8 @@ impl Drop for Process {
     }
 }
 
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+/// Sends a signal to the process of this id.
+pub(crate) fn signal(id: u32, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &id.to_string()]).status();
     assert!(status.expect("kill is there").success());
 }
