@@ -177,5 +177,6 @@ async fn soak_a_server_that_misbehaves_slows_no_other() {
     for fault in ["silent", "wrong_id", "garbage", "exit", "flood", "big"] {
         let p99 = p99_beside(fault, 2_000).await;
         println!("beside {fault}: p99 {p99:?}, beside nothing {healthy:?}");
+        assert!(p99 <= healthy.mul_f64(1.5), "{fault}: {p99:?} beside {healthy:?}");
     }
 }

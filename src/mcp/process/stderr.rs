@@ -1,15 +1,19 @@
 //! The last lines of what a process writes to its standard error, however much that is.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     sync::watch,
+    time::sleep,
 };
 
 /// Lines that are kept.
 const MOST_LINES: usize = 50;
+/// After so many bytes there is a pause: who floods waits for its own words, and takes the time of nobody else.
+const BURST: usize = 64 * 1_024;
+const PAUSE: Duration = Duration::from_millis(20);
 /// Bytes of a line that are kept.
 const LONGEST_LINE: usize = 500;
 
@@ -21,7 +25,7 @@ pub(crate) struct StderrTail {
 }
 
 impl StderrTail {
-    /// Reads on until the end, so that whoever writes is never held up.
+    /// Reads on until the end, so that whoever writes is not held up, unless it is a flood.
     pub(super) fn read(from: impl AsyncRead + Send + Unpin + 'static) -> Self {
         let (tell, finished) = watch::channel(false);
         let lines = Arc::<Mutex<VecDeque<String>>>::default();
@@ -41,20 +45,30 @@ impl StderrTail {
 }
 
 async fn keep(mut from: impl AsyncRead + Unpin, lines: Arc<Mutex<VecDeque<String>>>, tell: watch::Sender<bool>) {
-    let (mut buffer, mut line) = ([0; 8_192], Vec::new());
+    let (mut buffer, mut line, mut burst) = ([0; 8_192], Vec::new(), 0);
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        for byte in &buffer[..count] {
-            match byte {
-                b'\n' => push(&lines, &mut line),
-                byte if line.len() < LONGEST_LINE => line.push(*byte),
-                _ => {}
-            }
+        let mut parts = buffer[..count].split(|byte| *byte == b'\n');
+        extend(&mut line, parts.next().unwrap_or_default());
+        for part in parts {
+            push(&lines, &mut line);
+            extend(&mut line, part);
+        }
+        burst += count;
+        if burst >= BURST {
+            burst = 0;
+            sleep(PAUSE).await;
         }
     }
     if !line.is_empty() {
         push(&lines, &mut line);
     }
     tell.send_replace(true);
+}
+
+/// Adds to a line as long as it is not too long.
+fn extend(line: &mut Vec<u8>, part: &[u8]) {
+    let room = LONGEST_LINE - line.len();
+    line.extend_from_slice(&part[..part.len().min(room)]);
 }
 
 fn push(lines: &Mutex<VecDeque<String>>, line: &mut Vec<u8>) {
