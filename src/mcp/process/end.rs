@@ -2,22 +2,36 @@
 
 use std::{os::unix::process::ExitStatusExt, process::ExitStatus, sync::Arc, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{process::Child, sync::watch, time::timeout};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tokio::{
+    process::Child,
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use super::StderrTail;
 
 /// How long the last words of a process are waited for, once it has ended: what it started may hold the pipe.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+/// How often is looked whether a group is gone that was made to end.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Waits for the end of a process, ends what is left of its group, and tells how it ended.
 pub(super) async fn attend(mut child: Child, group: Pid, stderr: StderrTail, tell: watch::Sender<Option<Arc<str>>>) {
     let status = child.wait().await;
     // What it has started would live on without anybody who knows of it.
     signal(group, Signal::KILL);
+    let _ = timeout(LAST_WORDS, gone(group)).await;
     let _ = timeout(LAST_WORDS, stderr.finished()).await;
     let how = status.map_or_else(|error| format!("was lost: {error}"), words);
     tell.send_replace(Some(how.into()));
+}
+
+/// Waits until nothing of a group is left. What has ended and nobody has waited for counts as left.
+async fn gone(group: Pid) {
+    while test_kill_process_group(group).is_ok() {
+        sleep(LOOK).await;
+    }
 }
 
 /// Asks a group to end, after a while makes it, and waits until the process has ended.

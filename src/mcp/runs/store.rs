@@ -14,7 +14,7 @@ use crate::{
 /// Most rows that one statement puts in or changes.
 const MOST_AT_ONCE: usize = 100;
 
-/// A run as its row: see [`columns`].
+/// A run as its row: see `columns!`.
 type Row = (
     i64,
     Uuid,
