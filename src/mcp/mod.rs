@@ -265,11 +265,21 @@ impl Mcp {
     fn permits(&self, config: &serde_json::Value) -> Result<(), McpError> {
         let Some(command) = config["command"].as_str() else { return Ok(()) };
         let is_permitted = |permitted: &String| permitted == "*" || permitted == command;
+        let wrong = |field: &str, message: &str| {
+            Err(McpError::Invalid(vec![FieldError::new(&["input", "config", field], message)]))
+        };
+        let names = config["env"].as_object().into_iter().flatten().map(|(name, _)| name);
+        if names.into_iter().any(|name| decides_what_runs(name)) {
+            return wrong(
+                "env",
+                "names a variable that decides which program or code runs: only the file may set those",
+            );
+        }
         if self.0.config.commands.iter().any(is_permitted) {
             return Ok(());
         }
         let message = "is not a program that may be run by registration: the operator names those in mcp.commands";
-        Err(McpError::Invalid(vec![FieldError::new(&["input", "config", "command"], message)]))
+        wrong("command", message)
     }
 
     fn hosts(&self) -> &Hosts {
@@ -299,4 +309,12 @@ impl Mcp {
     fn tasks(&self) -> &TaskTracker {
         &self.0.tasks
     }
+}
+
+/// Whether a variable can have another program run than the one that is named, or other code in it.
+fn decides_what_runs(name: &str) -> bool {
+    const BEGINNINGS: [&str; 8] = ["LD_", "DYLD_", "NODE_", "PYTHON", "PERL", "RUBY", "BASH", "NPM_CONFIG_"];
+    const NAMES: [&str; 6] = ["PATH", "ENV", "IFS", "SHELL", "JAVA_TOOL_OPTIONS", "GCONV_PATH"];
+    let name = name.to_ascii_uppercase();
+    NAMES.contains(&name.as_str()) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }

@@ -110,6 +110,9 @@ impl ServerSpec {
                 .filter(|name| is_secret(name))
                 .map(|name| ("env", format!("{name} looks like a secret, which is not kept here: name it in envFrom"))),
         );
+        if self.env.keys().any(|name| name.is_empty() || name.contains('=')) {
+            found.push(("env", "names must not be empty, and have no =".to_owned()));
+        }
         found.extend(self.header_problems());
         for (field, value, range) in [
             ("callTimeoutMs", self.call_timeout_ms, 10..=3_600_000_u64),
@@ -177,7 +180,9 @@ impl ServerSpec {
             let is_reserved = RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str());
             is_reserved.then(|| format!("{name} is set by the transport"))
         });
-        secret.chain(bad).map(|message| ("headers", message))
+        let odd = self.headers.iter().filter(|(_, value)| http::HeaderValue::try_from(value.as_str()).is_err());
+        let odd = odd.map(|(name, _)| format!("{name} cannot have such a value"));
+        secret.chain(bad).chain(odd).map(|message| ("headers", message))
     }
 }
 
@@ -240,6 +245,8 @@ mod tests {
             (json!({"url": "http://a", "headers": {"X-Api-Key": "x"}}), vec!["input.config.headers"]),
             (json!({"url": "http://a", "headers": {"Mcp-Session-Id": "x"}}), vec!["input.config.headers"]),
             (json!({"url": "http://a", "headers": {"a b": "x"}}), vec!["input.config.headers"]),
+            (json!({"url": "http://a", "headers": {"a": "x\n"}}), vec!["input.config.headers"]),
+            (json!({"command": "a", "env": {"A=B": "x"}}), vec!["input.config.env"]),
             (json!({"command": "a", "callTimeoutMs": 1}), vec!["input.config.callTimeoutMs"]),
             (json!({"command": "a", "args": ["x".repeat(5_000)]}), vec!["input.config.args"]),
             (json!({"command": "a\0"}), vec!["input.config.args"]),

@@ -2,14 +2,14 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing::{Level, Metadata};
+use tracing::Metadata;
 use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{LogFormat, TelemetryConfig};
 
-/// The SDK of MCP logs messages and arguments as they come. Only its errors are free of what callers and tools say.
+/// The SDK of MCP logs messages, arguments and whole URLs as they come. What it has to tell is told by those who use it.
 fn is_discreet(line: &Metadata<'_>) -> bool {
-    *line.level() == Level::ERROR || !line.target().starts_with("rmcp")
+    !line.target().starts_with("rmcp")
 }
 
 pub(super) fn start(config: &TelemetryConfig) {

@@ -107,6 +107,16 @@ async fn bad_drafts_are_refused(admin: &Actor<'_>) {
         ),
         (json!({"name": "x", "config": {"url": "ftp://a"}}), "BAD_USER_INPUT", json!(["input", "config", "url"])),
         (
+            json!({"name": "x", "config": {"command": "node", "env": {"PATH": "/evil"}}}),
+            "BAD_USER_INPUT",
+            json!(["input", "config", "env"]),
+        ),
+        (
+            json!({"name": "x", "config": {"command": "node", "env": {"Node_Options": "--require x"}}}),
+            "BAD_USER_INPUT",
+            json!(["input", "config", "env"]),
+        ),
+        (
             json!({"name": "x", "config": {"command": "node", "env": {"A_TOKEN": "x"}}}),
             "BAD_USER_INPUT",
             json!(["input", "config", "env"]),

@@ -162,18 +162,17 @@ impl Host {
     pub(super) async fn call(&self, call: HostCall) -> Result<Result<ToolResult, Refusal>, CallError> {
         let inner = &self.0;
         let kind = if call.may_repeat { CallKind::Idempotent } else { CallKind::Once };
-        let deadline = call.timeout.map_or(inner.deadline, |wanted| wanted.min(inner.deadline));
-        let until = inner.parts.clock.instant() + deadline;
+        let until = inner.parts.clock.instant() + inner.deadline;
         let pool = self.pool()?;
-        let answer = inner
-            .policy
-            .call(kind, || async {
-                let key = pool.key_for(&call.subject);
-                let session = timeout_at(until, pool.get(&key)).await.map_err(|_| CallError::Timeout)??;
-                let left = until.saturating_duration_since(inner.parts.clock.instant());
-                session.call(&call.tool, call.arguments.clone(), left, call.progress.clone()).await
-            })
-            .await;
+        let answer = inner.policy.call(kind, || async {
+            let key = pool.key_for(&call.subject);
+            let session = timeout_at(until, pool.get(&key)).await.map_err(|_| CallError::Timeout)??;
+            let left = until.saturating_duration_since(inner.parts.clock.instant());
+            session.call(&call.tool, call.arguments.clone(), left, call.progress.clone()).await
+        });
+        // Who is less patient than the server's own deadline says nothing of the server: only the latter is judged.
+        let patience = call.timeout.unwrap_or(Duration::MAX);
+        let answer = timeout(patience, answer).await.map_err(|_| CallError::Timeout)?;
         match &answer {
             Ok(_) => self.note(Ok(())),
             Err(error) if error.is_failure() => self.note(Err(error)),

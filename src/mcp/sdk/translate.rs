@@ -119,7 +119,9 @@ fn transport(error: &(dyn Error + 'static)) -> LinkError {
     LinkError::Broken(shown(&cause.to_string()))
 }
 
-/// Without what would spoil a line, and not too much.
+/// Without URLs, in which there may be secrets, without what would spoil a line, and not too much.
 fn shown(text: &str) -> Arc<str> {
+    let word = |word: &str| if word.contains("://") { "[url]".to_owned() } else { word.to_owned() };
+    let text = text.split(' ').map(word).collect::<Vec<_>>().join(" ");
     text.chars().filter(|character| !character.is_control()).take(LONGEST).collect::<String>().into()
 }
