@@ -206,9 +206,7 @@ impl Call<'_> {
         match answer {
             Ok(Ok(result)) => {
                 let outcome = if result.is_error { RunOutcome::ToolError } else { RunOutcome::Succeeded };
-                let parts = result.content.iter().chain(&result.structured);
-                let bytes: usize = parts.map(|value| value.to_string().len()).sum();
-                (RunEnd { result_bytes: Some(bytes as u64), ..RunEnd::plain(outcome, duration) }, Ok(result))
+                (RunEnd { result_bytes: Some(result.bytes() as u64), ..RunEnd::plain(outcome, duration) }, Ok(result))
             }
             Ok(Err(Refusal { code, message })) => failed("REFUSED", McpError::Refused { server, code, message }),
             Err(error) => failed(code(&error), McpError::Call { server, error }),

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     ServerRecord,
-    host::{Host, HostParts},
+    host::{Host, HostParts, upstream},
 };
 
 /// The hosts. Clones share everything.
@@ -48,7 +48,7 @@ impl Hosts {
         let gone: Vec<Uuid> = hosts.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
         for host in gone.iter().filter_map(|id| hosts.remove(id)) {
             turnover.gone.push(host.record());
-            self.0.parts.upstreams.remove(&format!("mcp:{}", host.record().name));
+            self.0.parts.upstreams.remove(&upstream(&host.record().name));
             self.retire(host);
         }
         for (id, record) in wanted {

@@ -70,9 +70,7 @@ impl Results {
     }
 
     pub(super) fn keep(&self, key: &ResultKey, result: &Arc<ToolResult>) {
-        let content = result.content.iter().chain(&result.structured);
-        let bytes: usize = content.map(|value| value.to_string().len()).sum();
-        let weight = u32::try_from(bytes.saturating_mul(2)).unwrap_or(u32::MAX);
+        let weight = u32::try_from(result.bytes().saturating_mul(2)).unwrap_or(u32::MAX);
         let loaded = Loaded::found(Kept(Arc::clone(result), weight), key.kept, Duration::ZERO);
         self.0.put_here(self.0.begin(), key, loaded);
     }

@@ -1,5 +1,7 @@
 //! Names that may have been meant.
 
+use crate::model::edits;
+
 /// The most names that are offered.
 const MOST: usize = 5;
 /// The most names that are looked at, and the longest: this is done for whoever asks for what is not there.
@@ -40,21 +42,6 @@ fn distance(wanted: &str, text: &str) -> Option<usize> {
         _ if wanted.len().min(text.len()) >= 3 && (text.contains(wanted) || wanted.contains(&text)) => Some(LONGEST),
         _ => None,
     }
-}
-
-/// How many letters must be put in, taken out or changed to make `a` into `b`.
-fn edits(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Map, Value};
 use tokio::{
-    sync::{Notify, Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     time::{timeout, timeout_at},
 };
 use tokio_util::{
@@ -98,7 +98,7 @@ impl Host {
         let deadline = record.spec.call_timeout_ms.unwrap_or(config.call_timeout_ms);
         let deadline = Duration::from_millis(deadline);
         let capacity = record.spec.max_concurrent_calls.unwrap_or(config.max_concurrent_calls);
-        let name = format!("mcp:{}", record.name);
+        let name = upstream(&record.name);
         // An earlier configuration may have had other bounds.
         parts.upstreams.remove(&name);
         let policy = parts.upstreams.register(name, options(parts.upstreams.defaults(), deadline, capacity));
@@ -246,7 +246,7 @@ fn pool_parts(record: &ServerRecord, way: Way, parts: &HostParts, stop: Cancella
     }
 }
 
-/// Told whenever what the server offers may have changed; never, where there is no session.
-fn changes(session: Option<&Arc<Session>>) -> Option<Arc<Notify>> {
-    session.map(|session| session.changed())
+/// What a server is called as an upstream.
+pub(super) fn upstream(name: &str) -> String {
+    format!("mcp:{name}")
 }

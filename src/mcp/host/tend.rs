@@ -7,7 +7,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Host, HostHealth, HostNews, HostStatus, changes};
+use super::{Host, HostHealth, HostNews, HostStatus};
 use crate::{
     mcp::{Offer, session::Session},
     resilience::{CallError, CallKind},
@@ -47,7 +47,7 @@ async fn wait(
     kept: &Kept,
     asked: &mut mpsc::Receiver<oneshot::Sender<HostHealth>>,
 ) -> Option<oneshot::Sender<HostHealth>> {
-    let changed = changes(kept.of.as_ref().filter(|session| !session.is_over()));
+    let changed = kept.of.as_ref().filter(|session| !session.is_over()).map(|session| session.changed());
     let changed = async {
         match changed {
             Some(changed) => {
@@ -86,11 +86,7 @@ fn pause(host: &Host, kept: &Kept) -> Duration {
 }
 
 async fn look(host: &Host, kept: &mut Kept) {
-    let is_resting = host.0.way.as_ref().is_ok_and(|pool| {
-        // It was ended as nobody used it: to look would start it again.
-        kept.of.is_some() && pool.peek(&pool.house_key()).is_none() && !host.0.health.lock().is_open()
-    });
-    if is_resting && kept.of.as_ref().is_some_and(|session| session.was_ended()) {
+    if is_resting(host, kept) {
         return;
     }
     match contact(host.clone()).await {
@@ -105,12 +101,19 @@ async fn look(host: &Host, kept: &mut Kept) {
         Err(error) if !error.is_failure() => {}
         Err(error) => {
             host.note(Err(&error));
-            if host.health().status == HostStatus::Down {
-                let error = host.health().error;
+            let HostHealth { status, error, .. } = host.health();
+            if status == HostStatus::Down {
                 record(host, false, None, error.as_deref()).await;
             }
         }
     }
+}
+
+/// Its session was ended as nobody used it: to look would start it again.
+fn is_resting(host: &Host, kept: &Kept) -> bool {
+    let has_session = host.0.way.as_ref().is_ok_and(|pool| pool.peek(&pool.house_key()).is_some());
+    let was_ended = kept.of.as_ref().is_some_and(|session| session.was_ended());
+    was_ended && !has_session && !host.0.health.lock().is_open()
 }
 
 async fn contact(host: Host) -> Result<Arc<Session>, CallError> {
@@ -127,15 +130,14 @@ async fn probe(host: Host) -> Result<Arc<Session>, CallError> {
 /// Asks what the server offers, and keeps it where it is to be believed.
 async fn refresh(host: &Host, kept: &mut Kept, session: &Arc<Session>) -> Result<(), CallError> {
     let offer = session.offer(host.0.deadline).await?;
+    kept.of = Some(Arc::clone(session));
     let known = host.offer();
     let had_tools = !known.tools.is_empty() || !host.record().tools.is_empty();
     if offer.tools.is_empty() && had_tools && kept.empties + 1 < CONFIRMATIONS {
         kept.empties += 1;
-        kept.of = Some(Arc::clone(session));
         return Ok(());
     }
     kept.empties = 0;
-    kept.of = Some(Arc::clone(session));
     if *known != offer {
         keep(host, offer).await;
     }

@@ -54,6 +54,13 @@ pub struct ToolResult {
     pub structured: Option<Value>,
 }
 
+impl ToolResult {
+    /// How large it is, in bytes of JSON.
+    pub(super) fn bytes(&self) -> usize {
+        self.content.iter().chain(&self.structured).map(|part| part.to_string().len()).sum()
+    }
+}
+
 /// How far a call has come, by the server's word.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Progress {
