@@ -6,6 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 /// What the operating system does with it.
 #[derive(Default)]
@@ -41,12 +42,14 @@ impl Process {
         }
     }
 
-    /// `SIGSTOP`: connections stay and new ones are accepted by the system, but nothing is ever answered.
+    /// `SIGSTOP`: connections stay and new ones are accepted by the system, but nothing is ever answered once this
+    /// returns.
     pub(crate) fn pause(&self) {
         let mut state = self.0.lock();
         *state = match mem::take(&mut *state) {
             State::Running(child) => {
                 signal(child.id(), "STOP");
+                wait_until_stopped(child.id());
                 State::Paused(child)
             }
             other => other,
@@ -88,6 +91,15 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Waits until no thread of this child runs any more: one that is on a processor when the signal is sent goes on until
+/// it hears of it, and may well answer one more question.
+fn wait_until_stopped(id: u32) {
+    let pid = Pid::from_raw(id.try_into().expect("an id of a process")).expect("not zero");
+    // One that has ended has stopped too. Who waits for its end is still to find it.
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid), options).expect("it is ours");
 }
 
 /// Sends a signal to the process of this id.
