@@ -138,7 +138,18 @@ impl Gateway {
     pub async fn stream(&self, mut request: GraphqlRequest, caller: &Caller, permit: Permit) -> Result<Frames, Answer> {
         let found = self.0.documents.find(&mut request);
         let document = found.map_err(|refusal| refused(&refusal, Vec::new(), caller))?;
-        let ready = self.ready(&document, request, caller, permit).await?;
+        self.follow(&document, request, caller, permit).await
+    }
+
+    /// The same for a document that need not be found.
+    pub(super) async fn follow(
+        &self,
+        document: &str,
+        request: GraphqlRequest,
+        caller: &Caller,
+        permit: Permit,
+    ) -> Result<Frames, Answer> {
+        let ready = self.ready(document, request, caller, permit).await?;
         if ready.plan.kind == OperationType::Subscription {
             let (plan, principal) = (&ready.plan, caller.principal.as_ref());
             let followed = self.0.live.follow(plan, ready.variables, principal, &caller.request_id);

@@ -47,4 +47,4 @@ pub use gateway::{Gateway, GatewayError};
 pub use persisted::TrustedDocumentsError;
 pub use plan::SchemaError;
 pub use schema::sdl;
-pub use tools::{Tool, ToolError, ToolHints, ToolOutcome, ToolScope, Tools};
+pub use tools::{Tool, ToolError, ToolHints, ToolOutcome, ToolProgress, ToolScope, Tools};

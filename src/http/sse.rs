@@ -47,7 +47,8 @@ pub(super) fn respond(
     response
 }
 
-fn expiry(front: &Front, principal: Option<&Principal>) -> Instant {
+/// When a stream of this caller ends at the latest.
+pub(super) fn expiry(front: &Front, principal: Option<&Principal>) -> Instant {
     let end = principal.and_then(|principal| principal.expires_at);
     let left = end.map(|end| end.signed_duration_since(front.clock.now()).to_std().unwrap_or_default());
     front.clock.instant() + left.unwrap_or(NEVER).min(NEVER)

@@ -45,7 +45,7 @@ pub use sdk::{Era, ToolResult};
 pub use spec::{ServerSpec, TransportKind, name_problem};
 pub use tool::{Fingerprint, Offer, Prompt, Resource, Tool, ToolAnnotations};
 
-use self::{catalogue::CompiledSchemas, host::HostParts, hosts::Hosts, results::Results};
+use self::{catalogue::CompiledSchemas, host::HostParts, hosts::Hosts, process::Warden, results::Results};
 use crate::{
     bus::{Bus, Subscription},
     cache::Tags,
@@ -123,6 +123,7 @@ impl Mcp {
             registry: registry.clone(),
             upstreams,
             outbound,
+            warden: Warden::start(),
             processes: Arc::new(Semaphore::new(config.max_processes)),
             clock: clock.clone(),
             chance: chance.clone(),

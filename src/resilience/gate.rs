@@ -4,7 +4,7 @@
 //! clock of its own. Here its machine is only touched under the gate's lock, only by results of the current epoch,
 //! and only after the gate's own clock said that the wait is over.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use failsafe::StateMachine;
 use parking_lot::{Mutex, MutexGuard};
@@ -246,9 +246,9 @@ impl Gate {
 
     fn change(&self, door: &mut Door, state: BreakerState) {
         if door.announced != state {
-            door.announced = state;
+            let before = mem::replace(&mut door.announced, state);
             door.changed_at = self.clock.now();
-            self.herald.announce(state);
+            self.herald.announce(before, state);
         }
     }
 }

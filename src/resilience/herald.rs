@@ -44,7 +44,7 @@ impl Herald {
     }
 
     /// Must be called under the gate's lock, so that what is told last is true.
-    pub(super) fn announce(&self, state: BreakerState) {
+    pub(super) fn announce(&self, before: BreakerState, state: BreakerState) {
         self.state.set(level(state));
         match state {
             BreakerState::Closed => {
@@ -53,11 +53,16 @@ impl Herald {
             }
             BreakerState::HalfOpen => {
                 self.emit(BreakerEvent::HalfOpen);
-                tracing::info!(upstream.name = %self.name, "breaker half-open");
+                tracing::debug!(upstream.name = %self.name, "breaker half-open");
             }
             BreakerState::Open => {
                 self.emit(BreakerEvent::Open);
-                tracing::warn!(upstream.name = %self.name, "breaker opened");
+                if before == BreakerState::Closed {
+                    tracing::warn!(upstream.name = %self.name, "breaker opened");
+                } else {
+                    // It is known to be down, and this would be told for as long as it is.
+                    tracing::debug!(upstream.name = %self.name, "the probe has failed, the breaker stays open");
+                }
             }
         }
     }

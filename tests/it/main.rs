@@ -52,6 +52,7 @@ mod market_cluster;
 mod market_faults;
 mod mcp_calls;
 mod mcp_endpoint;
+mod mcp_endpoint_streams;
 mod mcp_harness;
 mod mcp_registry;
 mod mcp_runs;

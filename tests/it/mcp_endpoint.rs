@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::Write as _};
 
 use reqwest::{
-    Method,
+    Method, RequestBuilder,
     header::{ACCEPT, CONTENT_TYPE, HOST, ORIGIN},
 };
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ async fn started(change: impl FnOnce(&mut Config)) -> TestApp {
 }
 
 /// A client of one era.
-struct Client<'a> {
+pub(crate) struct Client<'a> {
     actor: Actor<'a>,
     version: &'static str,
     /// Says that it is a Tidegate itself.
@@ -68,7 +68,11 @@ impl Client<'_> {
         json["result"].clone()
     }
 
-    async fn send(&self, method: &str, mut params: Value) -> Reply {
+    async fn send(&self, method: &str, params: Value) -> Reply {
+        send(self.request(method, params)).await
+    }
+
+    pub(crate) fn request(&self, method: &str, mut params: Value) -> RequestBuilder {
         let mut request = posted(&self.actor);
         if self.hops {
             request = request.header("tidegate-hop", "1");
@@ -88,29 +92,29 @@ impl Client<'_> {
             params["_meta"]["io.modelcontextprotocol/clientInfo"] = json!({ "name": "test", "version": "1" });
         }
         let message = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
-        send(request.body(message.to_string())).await
+        request.body(message.to_string())
     }
 
-    async fn call(&self, name: &str, arguments: Value) -> Value {
+    pub(crate) async fn call(&self, name: &str, arguments: Value) -> Value {
         self.ask("tools/call", json!({ "name": name, "arguments": arguments })).await
     }
 
-    async fn tool_names(&self) -> Vec<String> {
+    pub(crate) async fn tool_names(&self) -> Vec<String> {
         let list = self.ask("tools/list", json!({})).await;
         let names = list["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap().to_owned());
         names.collect()
     }
 }
 
-fn legacy(actor: Actor<'_>) -> Client<'_> {
+pub(crate) fn legacy(actor: Actor<'_>) -> Client<'_> {
     Client { actor, version: LEGACY, hops: false }
 }
 
-fn modern(actor: Actor<'_>) -> Client<'_> {
+pub(crate) fn modern(actor: Actor<'_>) -> Client<'_> {
     Client { actor, version: MODERN, hops: false }
 }
 
-fn posted(actor: &Actor<'_>) -> reqwest::RequestBuilder {
+fn posted(actor: &Actor<'_>) -> RequestBuilder {
     let request = actor.request(Method::POST, "/mcp").header(CONTENT_TYPE, "application/json");
     request.header(ACCEPT, "application/json, text/event-stream")
 }
@@ -258,6 +262,10 @@ async fn what_a_tool_cannot_do_is_told_in_its_result() {
     let reply = alice.send("tools/call", json!({ "name": "nothing", "arguments": {} })).await;
     let error = reply.json()["error"].clone();
     assert_eq!((&error["code"], &error["message"]), (&json!(-32602), &json!("Unknown tool: nothing")));
+    for arguments in [json!([]), json!("content"), json!(1)] {
+        let reply = alice.send("tools/call", json!({ "name": "remember", "arguments": arguments })).await;
+        assert_eq!(reply.json()["error"]["code"], -32602, "{arguments}: {}", reply.text);
+    }
     let reply = alice.send("prompts/list", json!({})).await;
     assert_eq!(reply.json()["error"]["code"], -32601, "{}", reply.text);
 }
@@ -391,9 +399,11 @@ async fn a_long_list_comes_in_pages() {
     let app = TestApp::builder().config(|config| config.graphql.trusted_documents = trusted).start().await;
     let client = modern(app.anon());
     let first = client.ask("tools/list", json!({})).await;
-    assert_eq!((first["tools"].as_array().unwrap().len(), &first["nextCursor"]), (500, &json!("tool_499")));
+    assert_eq!((first["tools"].as_array().unwrap().len(), &first["tools"][499]["name"]), (500, &json!("tool_499")));
     let second = client.ask("tools/list", json!({ "cursor": first["nextCursor"] })).await;
     assert_eq!((&second["tools"][0]["name"], second.get("nextCursor")), (&json!("tool_500"), None));
+    let reply = client.send("tools/list", json!({ "cursor": "tool_499" })).await;
+    assert_eq!(reply.json()["error"]["code"], -32602, "a cursor is no name: {}", reply.text);
 }
 
 #[tokio::test]

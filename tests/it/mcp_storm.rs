@@ -4,12 +4,12 @@ use std::{collections::HashMap, fs, path::Path, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use tidegate::model::{Chance, Clock};
+use tidegate::model::{Chance, Clock, Role};
 use tokio::time::sleep;
 
 use crate::{
     harness::{
-        McpServer, TestApp,
+        FreshDatabase, McpServer, Program, Stranger, TestApp,
         mcp::{running, signal_all},
         until,
     },
@@ -134,6 +134,25 @@ async fn sessions_come_and_go_and_leave_nothing() {
 #[ignore = "make soak"]
 async fn soak_sessions_come_and_go_and_leave_nothing() {
     cycles(1_000).await;
+}
+
+#[tokio::test]
+async fn a_server_that_listens_to_nobody_does_not_outlive_a_kill() {
+    let (database, folder) = (FreshDatabase::sqlite(), tempfile::tempdir().unwrap());
+    let pids = folder.path().join("pids");
+    let flags = ["--ignore-sigterm", "--fork-child", "--pid-file", pids.to_str().unwrap()];
+    let program = Program::start_before(&database.config, json!({ "one": McpServer::faulty(&flags) })).await;
+    let alice = Stranger::new("alice", Role::User);
+    let call =
+        json!({ "query": "mutation { mcpToolCall(input: {tool: \"echo\", arguments: {text: \"x\"}}) { runId } }" });
+    let is_up = async || {
+        let reply = alice.post(program.base(), &call).await.expect("an answer");
+        reply["data"]["mcpToolCall"]["runId"].is_string()
+    };
+    until("the server is up", is_up).await;
+    assert!(running(&pids).len() >= 2, "a server and its child");
+    program.kill().await;
+    until("nothing is left behind", async || running(&pids).is_empty()).await;
 }
 
 /// How long 99 of 100 calls of a server take, while another one does what it should not.

@@ -7,17 +7,22 @@
 
 mod arguments;
 mod contract;
+mod follow;
 mod outcome;
 mod servers;
 mod trusted;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use serde_json::{Map, Value};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, mpsc};
 
-pub use self::outcome::ToolOutcome;
 use self::trusted::TrustedTool;
+pub use self::{follow::ToolProgress, outcome::ToolOutcome};
 use super::{Caller, ErrorCode, Gateway, GraphqlRequest, Permit};
 
 /// The tools; clones share everything.
@@ -85,6 +90,14 @@ pub enum ToolError {
         /// Why, in words.
         message: String,
     },
+    /// Nobody can tell when the list changes.
+    #[error("changes of the list of tools cannot be told: {message}")]
+    Unheard {
+        /// Why, as a code.
+        code: String,
+        /// Why, in words.
+        message: String,
+    },
 }
 
 impl Tools {
@@ -111,7 +124,21 @@ impl Tools {
         Ok(tools.into_values().collect())
     }
 
-    /// Calls a tool with the variables of `request` as arguments. What fails in the tool is told in the outcome.
+    /// Something for each time that the list of `caller` may have changed. Its end is no last word: who wants to know more
+    /// follows anew.
+    ///
+    /// # Errors
+    /// [`ToolError::Unheard`].
+    pub async fn changes(&self, caller: &Caller, scope: ToolScope) -> Result<BoxStream<'static, ()>, ToolError> {
+        if self.reaches_servers(scope) {
+            return Ok(follow::changes(&self.0.gateway, caller).await?.boxed());
+        }
+        // Trusted documents are what they are.
+        Ok(stream::pending().boxed())
+    }
+
+    /// Calls a tool with the variables of `request` as arguments. What fails in the tool is told in the outcome; how far it has
+    /// come is told meanwhile, if anybody wants to know.
     ///
     /// # Errors
     /// [`ToolError::Unknown`].
@@ -121,6 +148,7 @@ impl Tools {
         request: GraphqlRequest,
         caller: &Caller,
         scope: ToolScope,
+        tell: Option<mpsc::Sender<ToolProgress>>,
     ) -> Result<ToolOutcome, ToolError> {
         if let Some(trusted) = self.trusted().await.get(name) {
             if let Some(unknown) = trusted.unknown(&request.variables) {
@@ -131,7 +159,7 @@ impl Tools {
             return Ok(ToolOutcome::of_document(&answer));
         }
         if self.reaches_servers(scope) && servers::may_name(name) {
-            return Ok(servers::call(&self.0.gateway, name, request, caller).await);
+            return Ok(servers::call(&self.0.gateway, name, request, caller, tell).await);
         }
         Err(ToolError::Unknown(name.to_owned()))
     }

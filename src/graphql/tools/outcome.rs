@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 use crate::graphql::{Answer, ErrorCode};
@@ -37,12 +37,20 @@ struct Extensions {
     retry_after_ms: Option<u64>,
 }
 
+/// The body of an answer to an operation that is ours.
 #[derive(Deserialize)]
-struct Body {
-    #[serde(default)]
-    data: Option<Value>,
-    #[serde(default)]
-    errors: Vec<GraphqlError>,
+pub(super) struct Envelope<T> {
+    pub(super) data: Option<T>,
+    #[serde(default = "Vec::new")]
+    pub(super) errors: Vec<GraphqlError>,
+}
+
+/// Code and message of what an operation was refused for.
+pub(super) fn first_error(answer: &Answer) -> (String, String) {
+    let read = serde_json::from_slice::<Envelope<IgnoredAny>>(&answer.body);
+    let first = read.ok().and_then(|read| read.errors.into_iter().next());
+    let internal = || (ErrorCode::InternalServerError.as_str().to_owned(), "internal server error".to_owned());
+    first.map_or_else(internal, |error| (error.code().to_owned(), error.message))
 }
 
 impl GraphqlError {
@@ -77,7 +85,7 @@ impl ToolOutcome {
         }
     }
 
-    fn of_body(Body { data, errors }: Body, wait_ms: Option<u64>) -> Self {
+    fn of_body(Envelope { data, errors }: Envelope<Value>, wait_ms: Option<u64>) -> Self {
         let data = data.filter(|data| !data.is_null());
         let mut content = Vec::new();
         if let Some(first) = errors.first() {

@@ -1,10 +1,20 @@
 //! The tools of MCP servers, by their qualified names: asked for and called by two operations of the contract.
 
+use std::{convert::Infallible, pin::pin};
+
 use async_graphql::Name;
+use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use uuid::Uuid;
 
-use super::{Tool, ToolError, ToolHints, ToolOutcome, contract::Contract, outcome::GraphqlError};
+use super::{
+    Tool, ToolError, ToolHints, ToolOutcome,
+    contract::Contract,
+    follow::{self, ToolProgress},
+    outcome::Envelope,
+};
 use crate::graphql::{Caller, ErrorCode, Gateway, GraphqlRequest, Permit};
 
 const LIST: &str = "query { mcp { tools { qualifiedName title description inputSchema outputSchema \
@@ -39,16 +49,45 @@ pub(super) async fn list(gateway: &Gateway, caller: &Caller) -> Result<Vec<Tool>
     Ok(listed.data.into_iter().flat_map(|data| data.mcp.tools).map(Tool::from).collect())
 }
 
-/// Calls a tool by its qualified name.
-pub(super) async fn call(gateway: &Gateway, name: &str, request: GraphqlRequest, caller: &Caller) -> ToolOutcome {
-    let input = json!({ "tool": name, "arguments": request.variables });
+/// Calls a tool by its qualified name, and tells how far that has come where somebody wants to know.
+pub(super) async fn call(
+    gateway: &Gateway,
+    name: &str,
+    request: GraphqlRequest,
+    caller: &Caller,
+    tell: Option<mpsc::Sender<ToolProgress>>,
+) -> ToolOutcome {
+    let run = tell.as_ref().map(|_| Uuid::now_v7());
+    let input = json!({ "tool": name, "arguments": request.variables, "runId": run });
     let variables = Map::from_iter([("input".to_owned(), input)]);
     let request = GraphqlRequest { variables, ..request };
-    let answer = gateway.perform(CALL, request, caller, Permit::QueriesAndMutations).await;
+    let performing = Box::pin(gateway.perform(CALL, request, caller, Permit::QueriesAndMutations));
+    let answer = match tell.zip(run) {
+        Some((tell, run)) => {
+            let told = follow::progress(gateway, caller, run).await;
+            tokio::select! {
+                biased;
+                answer = performing => answer,
+                never = pass_on(told, tell) => match never {},
+            }
+        }
+        None => performing.await,
+    };
     match read::<Called>(&answer.body) {
         Ok(Envelope { data: Some(made), errors }) if errors.is_empty() => made.payload.into(),
         _ => ToolOutcome::of_document(&answer),
     }
+}
+
+/// Passes on what is told, and never ends by itself.
+async fn pass_on(told: Option<impl Stream<Item = ToolProgress>>, tell: mpsc::Sender<ToolProgress>) -> Infallible {
+    if let Some(told) = told {
+        let mut told = pin!(told);
+        while let Some(progress) = told.next().await
+            && tell.send(progress).await.is_ok()
+        {}
+    }
+    std::future::pending().await
 }
 
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<Envelope<T>, ToolError> {
@@ -58,13 +97,6 @@ fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<Envelope<T>, ToolError
         let code = ErrorCode::InternalServerError.as_str().to_owned();
         ToolError::NoList { code, message: "internal server error".to_owned() }
     })
-}
-
-#[derive(Deserialize)]
-struct Envelope<T> {
-    data: Option<T>,
-    #[serde(default = "Vec::new")]
-    errors: Vec<GraphqlError>,
 }
 
 #[derive(Deserialize)]

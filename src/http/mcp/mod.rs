@@ -2,14 +2,15 @@
 //!
 //! Owns the way from a request to the SDK and back: who may ask under which name, from which page, how large, how long,
 //! how many at once. What tools there are and what calling them means is `graphql/tools/`'s. No request needs another
-//! one: there are no sessions, and every answer is whole, as JSON. So any node behind a balancer can answer, and nothing
-//! is kept for a client that has gone. docs/mcp.md says it for callers; `tests/it/mcp_endpoint.rs` proves it.
+//! one: there are no sessions, and every answer is whole, as JSON, or a stream where something is told before it. So any
+//! node behind a balancer can answer, and nothing is kept for a client that has gone. docs/mcp.md says it for callers;
+//! `tests/it/mcp_endpoint.rs` proves it.
 
 mod host;
 mod server;
 mod translate;
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -31,8 +32,11 @@ use rmcp::{
         StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
     },
 };
-use serde::de::IgnoredAny;
-use tokio::{sync::Semaphore, time::timeout_at};
+use serde::{Deserialize, de::IgnoredAny};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout_at,
+};
 
 use self::server::{Asker, Server};
 use super::{
@@ -42,8 +46,12 @@ use super::{
     graphql::{is_json, principal, take_headers, timed_out, unsupported_media_type},
     origin,
     refusal::{JSON, Refusal},
+    sse,
 };
 use crate::graphql::{ErrorCode, GraphqlRequest, ToolScope, Tools};
+
+/// The one request that is open for as long as its client likes.
+const LISTEN: &str = "subscriptions/listen";
 
 /// Says that who asks is a Tidegate itself, which would otherwise find its own tools among those of its servers.
 const HOP: &str = "tidegate-hop";
@@ -51,7 +59,7 @@ const HOP: &str = "tidegate-hop";
 struct Endpoint {
     front: Arc<Front>,
     service: StreamableHttpService<Server, NeverSessionManager>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 /// The path.
@@ -60,11 +68,12 @@ pub(super) fn routes(front: &Arc<Front>) -> Router<Arc<Front>> {
     let mut config = StreamableHttpServerConfig::default().disable_allowed_hosts();
     config.legacy_session_mode = false;
     config.json_response = true;
+    config.sse_keep_alive = Some(Duration::from_millis(front.config.sse_keepalive_ms));
     // Checked here, before anything is read.
     config.max_request_body_bytes = front.config.max_body_bytes;
-    let server = Server::new(tools);
+    let server = Server::new(tools, front.shutdown.clone());
     let service = StreamableHttpService::new(move || Ok(server.clone()), Arc::default(), config);
-    let turns = Semaphore::new(front.config.mcp_max_requests.min(Semaphore::MAX_PERMITS));
+    let turns = Arc::new(Semaphore::new(front.config.mcp_max_requests.min(Semaphore::MAX_PERMITS)));
     let endpoint = Arc::new(Endpoint { front: Arc::clone(front), service, turns });
     let handle = move |request: Request| async move { Arc::clone(&endpoint).handle(request).await };
     Router::new().route("/mcp", any(handle))
@@ -106,19 +115,41 @@ impl Endpoint {
         if serde_json::from_slice::<IgnoredAny>(&bytes).is_err() {
             return Ok(protocol_error(ErrorData::parse_error("Parse error", None)));
         }
-        let _turn = self.turns.try_acquire().map_err(|_| too_many())?;
+        let turn = Arc::clone(&self.turns).try_acquire_owned().map_err(|_| too_many())?;
+        let listens = method(&bytes).is_some_and(|method| method == LISTEN);
         let request = axum::http::Request::from_parts(parts, Full::new(bytes));
         let answered = timeout_at(deadline, self.service.handle(request)).await;
-        read_back(answered.map_err(|_| timed_out())?)
+        let response = read_back(answered.map_err(|_| timed_out())?)?;
+        // Who listens only waits, for as long as they like; a call has its turn until its answer has left.
+        Ok(if listens { response } else { response.map(|body| holding(turn, body)) })
     }
 
     async fn asker(&self, arrival: &Arrival, parts: &Parts) -> Result<Asker, Refusal> {
         let caller = arrival.caller(principal(&self.front, arrival, &parts.headers).await?);
         let mut request = GraphqlRequest::default();
         take_headers(&mut request, &parts.headers)?;
-        let is_hop = parts.headers.contains_key(HOP);
-        Ok(Asker { caller, request, scope: if is_hop { ToolScope::Documents } else { ToolScope::All } })
+        let scope = if parts.headers.contains_key(HOP) { ToolScope::Documents } else { ToolScope::All };
+        let expires_at = sse::expiry(&self.front, caller.principal.as_ref());
+        Ok(Asker { caller, request, scope, expires_at })
     }
+}
+
+/// What a message asks for.
+fn method(message: &[u8]) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow)]
+        method: Cow<'a, str>,
+    }
+    serde_json::from_slice::<Message<'_>>(message).ok().map(|message| message.method)
+}
+
+/// A body that gives a turn back when it has left, or is given up.
+fn holding(turn: OwnedSemaphorePermit, body: Body) -> Body {
+    Body::new(body.map_frame(move |frame| {
+        let _held = &turn;
+        frame
+    }))
 }
 
 /// The SDK's response as ours. What it says in plain text is said in the shape that refusals have.

@@ -9,7 +9,7 @@ use rmcp::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::graphql::{Tool, ToolError, ToolOutcome};
+use crate::graphql::{ErrorCode, Tool, ToolError, ToolOutcome};
 
 pub(super) fn tool(tool: Tool) -> McpTool {
     let Tool { name, title, description, input_schema, output_schema, hints } = tool;
@@ -38,8 +38,18 @@ pub(super) fn error(error: ToolError) -> ErrorData {
     let message = error.to_string();
     match error {
         ToolError::Unknown(_) => ErrorData::invalid_params(message, None),
-        ToolError::NoList { code, .. } => ErrorData::internal_error(message, Some(json!({ "code": code }))),
+        ToolError::NoList { code, .. } | ToolError::Unheard { code, .. } => {
+            ErrorData::internal_error(message, Some(json!({ "code": code })))
+        }
     }
+}
+
+/// What ends a stream that outlives its token.
+pub(super) fn expired() -> ErrorData {
+    error(ToolError::Unheard {
+        code: ErrorCode::Unauthenticated.as_str().to_owned(),
+        message: "the token has expired".to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use self::health::Health;
 pub use self::health::{HostHealth, HostStatus};
 use super::{
     Offer, Registry, ServerRecord, ToolResult,
+    process::Warden,
     sdk::Progress,
     session::{Pool, PoolParts, Refusal, Session, Way},
 };
@@ -45,6 +46,7 @@ pub(super) struct HostParts {
     pub(super) registry: Registry,
     pub(super) upstreams: Upstreams,
     pub(super) outbound: Outbound,
+    pub(super) warden: Warden,
     pub(super) processes: Arc<Semaphore>,
     pub(super) clock: Clock,
     pub(super) chance: Chance,
@@ -238,6 +240,7 @@ fn pool_parts(record: &ServerRecord, way: Way, parts: &HostParts, stop: Cancella
         start_timeout: Duration::from_millis(config.start_timeout_ms),
         idle: Duration::from_secs(config.idle_seconds),
         processes: Arc::clone(&parts.processes),
+        warden: parts.warden.clone(),
         outbound: parts.outbound.clone(),
         clock: parts.clock.clone(),
         chance: parts.chance.clone(),

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use tokio::{
     sync::{mpsc, oneshot},
     time::sleep,
@@ -9,7 +10,8 @@ use tokio::{
 
 use super::{Host, HostHealth, HostNews, HostStatus};
 use crate::{
-    mcp::{Offer, session::Session},
+    mcp::{Checked, Offer, session::Session},
+    model::Timestamp,
     resilience::{CallError, CallKind},
 };
 
@@ -19,6 +21,8 @@ const SOON: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_millis(50);
 /// So often must a server say that it has no tools any more before it is believed.
 const CONFIRMATIONS: u32 = 3;
+/// How long a node leaves it at what another one has found, where it has found otherwise and said so.
+const CONTEST: TimeDelta = TimeDelta::minutes(10);
 
 /// What the last look has left to be done.
 #[derive(Default)]
@@ -27,6 +31,8 @@ struct Kept {
     of: Option<Arc<Session>>,
     /// How often it has said that there is nothing where there was something.
     empties: u32,
+    /// What this node has recorded last: that the server is up, or down.
+    recorded: Option<bool>,
 }
 
 pub(super) async fn tend(host: Host, mut asked: mpsc::Receiver<oneshot::Sender<HostHealth>>) {
@@ -95,7 +101,7 @@ async fn look(host: &Host, kept: &mut Kept) {
             // It is up when it is known what it offers.
             let refreshed = refresh(host, kept, &session).await;
             host.note(refreshed.as_ref().copied());
-            record(host, true, session.facts().version.as_deref(), None).await;
+            record(host, kept, true, session.facts().version.as_deref(), None).await;
         }
         // That the breaker is open, or all places are taken, says nothing new of the server.
         Err(error) if !error.is_failure() => {}
@@ -103,7 +109,7 @@ async fn look(host: &Host, kept: &mut Kept) {
             host.note(Err(&error));
             let HostHealth { status, error, .. } = host.health();
             if status == HostStatus::Down {
-                record(host, false, None, error.as_deref()).await;
+                record(host, kept, false, None, error.as_deref()).await;
             }
         }
     }
@@ -156,9 +162,43 @@ async fn keep(host: &Host, offer: Offer) {
     }
 }
 
-async fn record(host: &Host, up: bool, version: Option<&str>, error: Option<&str>) {
+async fn record(host: &Host, kept: &mut Kept, up: bool, version: Option<&str>, error: Option<&str>) {
     let record = host.record();
-    if let Err(error) = host.0.parts.registry.record_check(record.id, up, version, error).await {
-        tracing::debug!(server = &*record.name, %error, "the health of an mcp server was not recorded");
+    if is_contested(record.checked.as_ref(), kept.recorded, up, host.0.parts.clock.now()) {
+        return;
+    }
+    match host.0.parts.registry.record_check(record.id, up, version, error).await {
+        Ok(()) => kept.recorded = Some(up),
+        Err(error) => tracing::debug!(server = &*record.name, %error, "the health of an mcp server was not recorded"),
+    }
+}
+
+/// Another node has found the opposite of what this one has recorded already. The two may well both be right: to say it again
+/// at every look would fill the log.
+fn is_contested(known: Option<&Checked>, recorded: Option<bool>, up: bool, now: Timestamp) -> bool {
+    known.is_some_and(|known| recorded == Some(up) && known.up != up && now.signed_duration_since(known.at) < CONTEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_node_has_found_is_contradicted_once_and_then_now_and_then() {
+        let now = Timestamp::UNIX_EPOCH + TimeDelta::days(1);
+        let (just_now, before) = (now - TimeDelta::seconds(1), now - CONTEST);
+        for (known, recorded, up, expected) in [
+            (None, None, true, false),
+            (None, Some(true), true, false),
+            (Some((false, just_now)), None, true, false),
+            (Some((false, just_now)), Some(false), true, false),
+            (Some((false, just_now)), Some(true), true, true),
+            (Some((true, just_now)), Some(false), false, true),
+            (Some((true, just_now)), Some(true), true, false),
+            (Some((false, before)), Some(true), true, false),
+        ] {
+            let checked = known.map(|(up, at)| Checked { up, error: None, at });
+            assert_eq!(is_contested(checked.as_ref(), recorded, up, now), expected, "{known:?} {recorded:?} {up}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::StderrTail;
+use super::{StderrTail, Warden};
 
 /// How long the last words of a process are waited for, once it has ended: what it started may hold the pipe.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -17,11 +17,18 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Waits for the end of a process, ends what is left of its group, and tells how it ended.
-pub(super) async fn attend(mut child: Child, group: Pid, stderr: StderrTail, tell: watch::Sender<Option<Arc<str>>>) {
+pub(super) async fn attend(
+    mut child: Child,
+    group: Pid,
+    stderr: StderrTail,
+    tell: watch::Sender<Option<Arc<str>>>,
+    warden: Warden,
+) {
     let status = child.wait().await;
     // What it has started would live on without anybody who knows of it.
     signal(group, Signal::KILL);
     let _ = timeout(LAST_WORDS, gone(group)).await;
+    warden.ended(group);
     let _ = timeout(LAST_WORDS, stderr.finished()).await;
     let how = status.map_or_else(|error| format!("was lost: {error}"), words);
     tell.send_replace(Some(how.into()));

@@ -1,11 +1,13 @@
 //! Servers that we run: a process in a group of its own, spoken to through pipes.
 //!
-//! Owns the start with a chosen environment and limits, the end of the whole group, and the last lines of what the process
-//! writes to its standard error, the only place that says why it does not start. It knows nothing of MCP.
+//! Owns the start with a chosen environment and limits, the end of the whole group, also where we end first, and the last
+//! lines of what the process writes to its standard error, the only place that says why it does not start. It knows nothing
+//! of MCP.
 
 mod bounded;
 mod end;
 mod stderr;
+mod warden;
 
 use std::{ffi::OsString, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
@@ -15,7 +17,7 @@ use tokio::{
     sync::watch,
 };
 
-pub(super) use self::{bounded::Bounded, stderr::StderrTail};
+pub(super) use self::{bounded::Bounded, stderr::StderrTail, warden::Warden};
 
 /// Files that a process may have open.
 const MOST_FILES: u64 = 4_096;
@@ -53,7 +55,7 @@ impl ServerProcess {
     ///
     /// # Errors
     /// A program that is not there, or cannot be run.
-    pub(super) fn start(plan: &ProcessPlan) -> std::io::Result<(Self, Pipes)> {
+    pub(super) fn start(plan: &ProcessPlan, warden: &Warden) -> std::io::Result<(Self, Pipes)> {
         let mut command = Command::new(&plan.program);
         command.args(&plan.arguments).env_clear().envs(plan.environment.iter().map(|(name, value)| (name, value)));
         if let Some(folder) = &plan.folder {
@@ -65,14 +67,16 @@ impl ServerProcess {
         let mut child = command.spawn()?;
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let group = group.ok_or_else(|| std::io::Error::other("the process was gone before it began"))?;
+        warden.began(group);
         limit(group, plan.memory);
         let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(input), Some(output), Some(errors)) = (input, output, errors) else {
+            warden.ended(group);
             return Err(std::io::Error::other("the process has no pipes"));
         };
         let stderr = StderrTail::read(errors);
         let (tell, ended) = watch::channel(None);
-        tokio::spawn(end::attend(child, group, stderr.clone(), tell));
+        tokio::spawn(end::attend(child, group, stderr.clone(), tell, warden.clone()));
         Ok((Self { group, ended, stderr }, Pipes { input, output }))
     }
 
@@ -122,6 +126,10 @@ mod tests {
 
     use super::*;
 
+    fn start(plan: &ProcessPlan) -> std::io::Result<(ServerProcess, Pipes)> {
+        ServerProcess::start(plan, &Warden::start())
+    }
+
     fn shell(script: &str) -> ProcessPlan {
         ProcessPlan {
             program: "/bin/sh".to_owned(),
@@ -134,8 +142,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_spoken_to_and_given_what_it_is_meant_to_have() {
-        let (process, mut pipes) =
-            ServerProcess::start(&shell("read line; echo \"$line $A $HOME\"; ulimit -c")).unwrap();
+        let (process, mut pipes) = start(&shell("read line; echo \"$line $A $HOME\"; ulimit -c")).unwrap();
         pipes.input.write_all(b"hello\n").await.unwrap();
         let mut said = String::new();
         pipes.output.read_to_string(&mut said).await.unwrap();
@@ -145,10 +152,10 @@ mod tests {
 
     #[tokio::test]
     async fn how_it_ended_is_told_with_its_last_words() {
-        let (process, _pipes) = ServerProcess::start(&shell("echo 'no such module' >&2; exit 3")).unwrap();
+        let (process, _pipes) = start(&shell("echo 'no such module' >&2; exit 3")).unwrap();
         assert_eq!(&*process.ended().await, "exited with status 3");
         assert_eq!(process.stderr().lines(), ["no such module"]);
-        let missing = ServerProcess::start(&ProcessPlan { program: "/no/such/program".to_owned(), ..shell("") });
+        let missing = start(&ProcessPlan { program: "/no/such/program".to_owned(), ..shell("") });
         assert_eq!(missing.unwrap_err().kind(), std::io::ErrorKind::NotFound);
     }
 
@@ -172,7 +179,7 @@ mod tests {
             "trap '' TERM; sleep 1000 & while true; do sleep 1000; done",
             "trap '' TERM; (trap '' TERM; sleep 1000) & exit 0",
         ] {
-            let (process, pipes) = ServerProcess::start(&shell(script)).unwrap();
+            let (process, pipes) = start(&shell(script)).unwrap();
             drop(pipes);
             process.end(Duration::from_millis(100)).await;
             assert_eq!(living(process.group), 0, "{script}");

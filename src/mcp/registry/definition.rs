@@ -83,8 +83,8 @@ fn problem(tool: &Tool, is_there: bool) -> Option<String> {
     let schemas = [Some(&tool.input_schema), tool.output_schema.as_ref()];
     if is_there {
         Some("another tool has this name".to_owned())
-    } else if !(1..=LONGEST_NAME).contains(&tool.name.len()) || tool.name.contains('\0') {
-        Some(format!("its name must have 1 to {LONGEST_NAME} bytes, and no NUL"))
+    } else if !(1..=LONGEST_NAME).contains(&tool.name.len()) || tool.name.chars().any(char::is_control) {
+        Some(format!("its name must have 1 to {LONGEST_NAME} bytes, and no control characters"))
     } else if schemas.into_iter().flatten().any(|schema| is_deeper(schema, DEEPEST)) {
         // First, as whatever looks at the rest goes down into it.
         Some(format!("its schema is deeper than {DEEPEST} levels"))
@@ -172,6 +172,8 @@ mod tests {
             ("no name", vec![tool("", json!({}))], false),
             ("a long name", vec![tool(&"n".repeat(257), json!({}))], false),
             ("a NUL in a name", vec![tool("a\0", json!({}))], false),
+            ("a line end in a name", vec![tool("a\nb", json!({}))], false),
+            ("letters of any language", vec![tool("straße", json!({}))], true),
             ("twice the same name", vec![tool("a", json!({})), tool("a", json!({"b": 1}))], false),
             ("a deep one", vec![tool("a", nested(100))], true),
             ("one that is too deep", vec![tool("a", nested(102))], false),

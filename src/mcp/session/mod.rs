@@ -27,7 +27,7 @@ pub(super) use self::{
 };
 use super::{
     Era, Offer, ToolResult,
-    process::{Bounded, ServerProcess},
+    process::{Bounded, ServerProcess, Warden},
     sdk::{Link, LinkError, PeerFacts, Progress, Wire},
 };
 use crate::{
@@ -76,6 +76,7 @@ pub(super) struct Session {
 /// What a session is started with.
 pub(super) struct Start<'a> {
     pub(super) way: &'a Way,
+    pub(super) warden: &'a Warden,
     pub(super) known: Option<Era>,
     pub(super) most_bytes: usize,
     pub(super) deadline: Duration,
@@ -105,7 +106,7 @@ impl Session {
         let exceeded = Arc::<AtomicBool>::default();
         let (wire, process) = match start.way {
             Way::Child(plan) => {
-                let started = ServerProcess::start(plan);
+                let started = ServerProcess::start(plan, start.warden);
                 let (process, pipes) = started.map_err(|error| down(format!("cannot be started: {error}")))?;
                 let output = Bounded::new(pipes.output, start.most_bytes, Arc::clone(&exceeded));
                 (Wire::Pipes(Box::new(output), Box::new(pipes.input)), Some(process))

@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{NotStarted, Session, SessionKey, Start, Way, attend, backoff::Backoff};
 use crate::{
-    mcp::Era,
+    mcp::{Era, process::Warden},
     model::{Chance, Clock},
     resilience::{CallError, Outbound},
 };
@@ -29,6 +29,7 @@ pub(crate) struct PoolParts {
     pub(crate) idle: Duration,
     /// Of all servers.
     pub(crate) processes: Arc<Semaphore>,
+    pub(crate) warden: Warden,
     pub(crate) outbound: Outbound,
     pub(crate) clock: Clock,
     pub(crate) chance: Chance,
@@ -177,10 +178,10 @@ impl Inner {
         permit: Option<OwnedSemaphorePermit>,
         tell: watch::Sender<Option<Started>>,
     ) {
-        let PoolParts { way, start_timeout, max_message_bytes, outbound, clock, stop, .. } = &self.parts;
+        let PoolParts { way, warden, start_timeout, max_message_bytes, outbound, clock, stop, .. } = &self.parts;
         let known = *self.era.lock();
         let (most_bytes, deadline) = (*max_message_bytes, *start_timeout);
-        let start = Start { way, known, most_bytes, deadline, outbound, clock, permit, stop };
+        let start = Start { way, warden, known, most_bytes, deadline, outbound, clock, permit, stop };
         let started = match Session::start(start).await.map(Arc::new) {
             Ok(session) => {
                 self.is_up(key, &session);

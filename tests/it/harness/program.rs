@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{PATIENCE, home};
+use super::{PATIENCE, home, mcp::servers_file};
 
 /// A running sandbox.
 pub(crate) struct Program {
@@ -38,6 +38,12 @@ impl Program {
     /// The same, with further arguments.
     pub(crate) async fn start_with(database: &DatabaseConfig, arguments: &[&str]) -> Self {
         Self::run(sandbox(database).args(arguments).stderr(Stdio::null())).await
+    }
+
+    /// The same, in front of these MCP servers.
+    pub(crate) async fn start_before(database: &DatabaseConfig, servers: Value) -> Self {
+        let file = servers_file(&database.folder, servers);
+        Self::run(sandbox(database).env("TIDEGATE_MCP_SERVERS_FILE", file).stderr(Stdio::null())).await
     }
 
     async fn run(sandbox: &mut Command) -> Self {
