@@ -118,6 +118,12 @@ impl Present {
         Self::counted_by(&STREAMS)
     }
 
+    /// A client of `/mcp` that listens for changes.
+    pub(super) fn listener() -> Self {
+        static LISTENERS: LazyLock<Gauge> = LazyLock::new(|| gauge!("tidegate_mcp_listeners"));
+        Self::counted_by(&LISTENERS)
+    }
+
     fn counted_by(gauge: &Gauge) -> Self {
         gauge.increment(1.0);
         Self(gauge.clone())

@@ -41,6 +41,7 @@ pub const METRICS: &[Metric] = &[
     counter("tidegate_ws_closes_total", &["code"], "WebSocket connections closed by us, by close code."),
     counter("tidegate_ws_messages_sent_total", &[], "Messages sent on WebSocket connections."),
     gauge("tidegate_sse_streams", &[], "Event streams open now."),
+    gauge("tidegate_mcp_listeners", &[], "Clients of /mcp that listen for changes now."),
     counter(
         "tidegate_auth_tokens_total",
         &["outcome"],

@@ -108,6 +108,7 @@ async fn who_listens_is_told_that_the_list_has_changed() {
     let alice = modern(app.alice());
     assert!(!alice.tool_names().await.is_empty());
     let mut heard = listen(&alice).await;
+    assert!(app.metric("tidegate_mcp_listeners").await >= 1.0);
     disable(&app).await;
     let told = heard.next().await.unwrap();
     assert_eq!(told["method"], "notifications/tools/list_changed", "{told}");
@@ -150,7 +151,7 @@ async fn whoever_listens_takes_nobodys_place_and_leaves_nothing() {
     assert!(!alice.tool_names().await.is_empty(), "the only place is free");
     drop(listening);
     let call =
-        json!({ "name": "one__progress", "arguments": { "steps": 2, "ms": 200 }, "_meta": { "progressToken": 1 } });
+        json!({ "name": "one__progress", "arguments": { "steps": 2, "ms": 1000 }, "_meta": { "progressToken": 1 } });
     let followed = async || messages(&send(alice.request("tools/call", call.clone())).await.text).len() > 1;
     until("the only subscription is another's", followed).await;
     // A call has its place until the end of its stream.

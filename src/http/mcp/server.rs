@@ -92,7 +92,7 @@ impl Server {
 
     /// Tells a client of changes, until it leaves, may not know any more, or this server stops.
     async fn tell_changes(&self, context: &SubscriptionContext, asker: &Asker) -> Result<(), ErrorData> {
-        let _present = Present::event_stream();
+        let _present = Present::listener();
         let told = self.tools.changes(&asker.caller, asker.scope).await.map_err(translate::error)?;
         let (mut told, mut expiry) = (told.ready_chunks(MOST_CHANGES), pin!(sleep_until(asker.expires_at)));
         loop {
