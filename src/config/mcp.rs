@@ -34,8 +34,9 @@ pub struct McpConfig {
     /// Longest time until a server has started and answered, in milliseconds (100 to 300000).
     #[config(env = "TIDEGATE_MCP_START_TIMEOUT_MS", default = 30_000)]
     pub start_timeout_ms: u64,
-    /// Longest time that a call of a tool may take, in milliseconds (10 to 3600000); a server may have its own.
-    #[config(env = "TIDEGATE_MCP_CALL_TIMEOUT_MS", default = 30_000)]
+    /// Longest time that a call of a tool may take, in milliseconds (10 to 3600000); a server may have its own. It comes on top
+    /// of `graphql.execution_timeout_ms`, while `http.request_timeout_ms` ends whatever has sent nothing until then.
+    #[config(env = "TIDEGATE_MCP_CALL_TIMEOUT_MS", default = 25_000)]
     pub call_timeout_ms: u64,
     /// Calls that one server is given at the same time (1 to 10000); a server may have its own. More are refused.
     #[config(env = "TIDEGATE_MCP_MAX_CONCURRENT_CALLS", default = 64)]

@@ -1,8 +1,11 @@
 //! What resolvers reach for: the house's services, and the little that one request carries along.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_graphql::Context;
@@ -75,6 +78,8 @@ struct Inner {
     errand: Option<Errand>,
     max_age: AtomicU32,
     coins: AtomicUsize,
+    /// Milliseconds.
+    granted: AtomicU64,
     tags: Mutex<Vec<Tag>>,
     standing: Mutex<Standing>,
 }
@@ -96,9 +101,20 @@ impl Scope {
             errand,
             max_age: AtomicU32::new(u32::MAX),
             coins: AtomicUsize::new(0),
+            granted: AtomicU64::new(0),
             tags: Mutex::default(),
             standing: Mutex::default(),
         }))
+    }
+
+    /// Lets the operation run for longer: a call of somebody else's tool has a deadline of its own.
+    pub(crate) fn grant(&self, time: Duration) {
+        self.0.granted.fetch_add(time.as_millis().try_into().unwrap_or(u64::MAX / 2), Ordering::Relaxed);
+    }
+
+    /// By how much longer it may run.
+    pub(crate) fn granted(&self) -> Duration {
+        Duration::from_millis(self.0.granted.load(Ordering::Relaxed))
     }
 
     pub(crate) fn loaders(&self) -> &Loaders {

@@ -5,6 +5,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use async_graphql::{Request, Response, ServerError, Value, Variables, parser::types::OperationType};
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
+use tokio::time::sleep_until;
 
 use super::{
     ErrorCode, RequestId,
@@ -74,11 +75,24 @@ impl Executor {
         let scope = self.scope(plan, principal, errand);
         let run = self.schema.execute(request(plan, variables, &scope));
         let driven = AssertUnwindSafe(scope.loaders().turns().drive(run)).catch_unwind();
-        match tokio::time::timeout(self.timeout, driven).await {
-            Ok(Ok(response)) => Ok(executed(plan, response, &scope)),
-            // The panic hook has logged it.
-            Ok(Err(_panic)) => Err(Refusal::internal()),
-            Err(_elapsed) => Err(Refusal::new(ErrorCode::Timeout, "the operation took too long")),
+        tokio::select! {
+            biased;
+            done = driven => match done {
+                Ok(response) => Ok(executed(plan, response, &scope)),
+                // The panic hook has logged it.
+                Err(_panic) => Err(Refusal::internal()),
+            },
+            () = self.patience(&scope) => Err(Refusal::new(ErrorCode::Timeout, "the operation took too long")),
+        }
+    }
+
+    /// Ends when an operation that begins now has had its time, and what it was granted besides.
+    async fn patience(&self, scope: &Scope) {
+        let began = self.services.clock.instant();
+        let mut allowed = Duration::ZERO;
+        while allowed < self.timeout + scope.granted() {
+            allowed = self.timeout + scope.granted();
+            sleep_until(began + allowed).await;
         }
     }
 

@@ -106,6 +106,15 @@ impl Mcp {
         Ok(CallAnswer { run_id: Some(id), result: Some(result), repeated: None, output_problem })
     }
 
+    /// How long a call may take, from its beginning to its answer.
+    #[must_use]
+    pub fn longest(&self, request: &CallRequest, principal: &Principal) -> Duration {
+        let catalogue = self.catalogue();
+        let entry = catalogue.resolve(&request.tool, Some(principal));
+        let host = entry.ok().and_then(|entry| self.hosts().find(entry.server_id));
+        host.map_or(Duration::ZERO, |host| host.deadline().min(request.timeout.unwrap_or(Duration::MAX)))
+    }
+
     /// The server's host, and a place in it.
     fn host(&self, entry: &Entry) -> Result<(Host, TaskTrackerToken), McpError> {
         // One that is going has a successor already, or the server is gone.

@@ -71,6 +71,7 @@ async fn hear(mcp: &Mcp, heard: HostNews) {
                 tell(mcp, &record, kind).await;
             }
         }
+        HostNews::Words => {}
         HostNews::Offer(record) => tell(mcp, &record, ServerEventKind::CatalogueChanged).await,
     }
 }

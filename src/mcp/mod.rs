@@ -18,6 +18,7 @@ mod registry;
 mod results;
 mod runs;
 mod sdk;
+mod secrets;
 mod session;
 mod spec;
 mod tool;
@@ -25,7 +26,7 @@ mod tool;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -35,7 +36,7 @@ pub use error::McpError;
 pub use events::{RunProgress, ServerEvent, ServerEventKind, servers_tag};
 pub use file::{ServersFileError, read_file};
 pub use host::{HostHealth, HostStatus};
-pub use permission::{Permission, everyone_may_call, may_call};
+pub use permission::{Permission, everyone_may_call, may_call, may_see};
 pub use registry::{
     Checked, KnownTool, Registry, RegistryParts, ServerDraft, ServerRecord, ServerSource, ToolNews, UPCASTERS,
     projections,
@@ -45,13 +46,15 @@ pub use sdk::{Era, ToolResult};
 pub use spec::{ServerSpec, TransportKind, name_problem};
 pub use tool::{Fingerprint, Offer, Prompt, Resource, Tool, ToolAnnotations};
 
-use self::{catalogue::CompiledSchemas, host::HostParts, hosts::Hosts, process::Warden, results::Results};
+use self::{
+    catalogue::CompiledSchemas, host::HostParts, hosts::Hosts, process::Warden, results::Results, session::Places,
+};
 use crate::{
     bus::{Bus, Subscription},
     cache::Tags,
     config::McpConfig,
     events::Command,
-    model::{Chance, Clock, FieldError, Origin},
+    model::{Chance, Clock, FieldError, Origin, Principal},
     resilience::{Outbound, Upstreams},
 };
 
@@ -124,7 +127,7 @@ impl Mcp {
             upstreams,
             outbound,
             warden: Warden::start(),
-            processes: Arc::new(Semaphore::new(config.max_processes)),
+            places: Places::new(config.max_processes),
             clock: clock.clone(),
             chance: chance.clone(),
             tasks: tasks.clone(),
@@ -170,6 +173,13 @@ impl Mcp {
     #[must_use]
     pub fn servers(&self) -> Arc<Vec<Arc<ServerRecord>>> {
         self.0.registry.servers()
+    }
+
+    /// The servers of which somebody may know, by name; without a principal those of which everybody may who is signed in.
+    #[must_use]
+    pub fn servers_for(&self, principal: Option<&Principal>) -> Vec<Arc<ServerRecord>> {
+        let servers = self.servers();
+        servers.iter().filter(|server| server.may_be_seen(principal)).cloned().collect()
     }
 
     /// The servers, and what may be changed of them.
@@ -269,6 +279,12 @@ impl Mcp {
         let wrong = |field: &str, message: &str| {
             Err(McpError::Invalid(vec![FieldError::new(&["input", "config", field], message)]))
         };
+        if command.contains('/') && !command.starts_with('/') {
+            return wrong(
+                "command",
+                "is neither a name nor an absolute path: what it means would depend on the folder",
+            );
+        }
         let names = config["env"].as_object().into_iter().flatten().map(|(name, _)| name);
         if names.into_iter().any(|name| decides_what_runs(name)) {
             return wrong(
@@ -314,8 +330,26 @@ impl Mcp {
 
 /// Whether a variable can have another program run than the one that is named, or other code in it.
 fn decides_what_runs(name: &str) -> bool {
-    const BEGINNINGS: [&str; 8] = ["LD_", "DYLD_", "NODE_", "PYTHON", "PERL", "RUBY", "BASH", "NPM_CONFIG_"];
-    const NAMES: [&str; 6] = ["PATH", "ENV", "IFS", "SHELL", "JAVA_TOOL_OPTIONS", "GCONV_PATH"];
+    const BEGINNINGS: [&str; 17] = [
+        "LD_",
+        "DYLD_",
+        "NODE_",
+        "PYTHON",
+        "PERL",
+        "RUBY",
+        "BASH",
+        "NPM_CONFIG_",
+        "UV_",
+        "PIP_",
+        "GIT_",
+        "DOTNET_",
+        "LUA_",
+        "OPENSSL_",
+        "JAVA_",
+        "JDK_JAVA_",
+        "XDG_",
+    ];
+    const NAMES: [&str; 8] = ["PATH", "ENV", "IFS", "SHELL", "HOME", "CLASSPATH", "_JAVA_OPTIONS", "GCONV_PATH"];
     let name = name.to_ascii_uppercase();
     NAMES.contains(&name.as_str()) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }

@@ -59,6 +59,22 @@ pub fn everyone_may_call(rules: &[Permission], tool: &str) -> bool {
     decide(rules, tool, Role::User, None)
 }
 
+/// Whether somebody may know of a server with these rules and tools: there is a tool that they may call, or no rule at all.
+/// Without a principal: whether everybody who is signed in may.
+#[must_use]
+pub fn may_see<'a>(
+    rules: &[Permission],
+    mut tools: impl Iterator<Item = &'a str>,
+    principal: Option<&Principal>,
+) -> bool {
+    let may_call = |tool: &str| match principal {
+        Some(principal) => may_call(rules, tool, principal),
+        None => everyone_may_call(rules, tool),
+    };
+    let is_admin = principal.is_some_and(|principal| principal.role >= Role::Admin);
+    is_admin || rules.is_empty() || tools.any(may_call)
+}
+
 fn decide(rules: &[Permission], tool: &str, role: Role, subject: Option<&str>) -> bool {
     let fitting = rules.iter().filter_map(|rule| Some((rule.fits(tool)?, rule)));
     let most_exact = fitting.clone().map(|(exactness, _)| exactness).max();

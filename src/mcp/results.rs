@@ -16,10 +16,12 @@ use crate::{
 /// Memory for results, in bytes.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// Which result: of which definition of which tool, with which arguments, and for whom.
+/// Which result: of which configuration of a server, which definition of a tool, with which arguments, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct ResultKey {
     server: Uuid,
+    /// SHA-256: another configuration is another server.
+    config: [u8; 32],
     fingerprint: Fingerprint,
     /// SHA-256, as arguments may be large, and are nobody's business.
     arguments: [u8; 32],
@@ -30,9 +32,10 @@ pub(super) struct ResultKey {
 
 impl CacheKey for ResultKey {
     fn shared_name(&self) -> Cow<'_, str> {
-        let Self { server, fingerprint, arguments, subject, .. } = self;
-        let arguments = data_encoding::HEXLOWER.encode(arguments);
-        format!("{server}/{}/{arguments}/{}", fingerprint.as_str(), subject.as_deref().unwrap_or_default()).into()
+        let Self { server, config, fingerprint, arguments, subject, .. } = self;
+        let [config, arguments] = [config, arguments].map(|hash| data_encoding::HEXLOWER.encode(hash));
+        format!("{server}/{config}/{}/{arguments}/{}", fingerprint.as_str(), subject.as_deref().unwrap_or_default())
+            .into()
     }
 }
 
@@ -87,9 +90,11 @@ impl Mcp {
         let only_reads = entry.tool.annotations.read_only_hint == Some(true);
         let spec = &self.hosts().find(entry.server_id)?.record().spec;
         let seconds = spec.cache_seconds.get(&*entry.tool.name).copied().filter(|_| only_reads)?;
+        let config = canonical(&serde_json::to_value(&**spec).ok()?);
         let written = canonical(&Value::Object(arguments.cloned().unwrap_or_default()));
         Some(ResultKey {
             server: entry.server_id,
+            config: Sha256::digest(config).into(),
             fingerprint: entry.fingerprint.clone(),
             arguments: Sha256::digest(written).into(),
             subject: spec.cache_private.then(|| Arc::clone(&principal.subject)),

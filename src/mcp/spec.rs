@@ -22,8 +22,24 @@ const LONGEST_NAME: usize = 64;
 const SECRET_WORDS: [&str; 8] = ["token", "secret", "password", "passwd", "apikey", "api_key", "api-key", "credential"];
 const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-auth"];
 /// Headers that the transport sets itself.
-const RESERVED_HEADERS: [&str; 7] =
-    ["accept", "content-type", "content-length", "host", "mcp-session-id", "mcp-protocol-version", "last-event-id"];
+const RESERVED_HEADERS: [&str; 16] = [
+    "accept",
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "last-event-id",
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// What a server is configured to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -57,6 +57,7 @@ mod mcp_harness;
 mod mcp_registry;
 mod mcp_runs;
 mod mcp_servers;
+mod mcp_standing;
 mod mcp_storm;
 mod nodes_harness;
 mod postgres_harness;

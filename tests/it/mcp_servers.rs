@@ -15,7 +15,7 @@ use crate::{
 
 const SERVERS: &str = "servers { id name status enabled health { lastError stderrTail sessions } }";
 
-async fn server(actor: &Actor<'_>, name: &str) -> Value {
+pub(crate) async fn server(actor: &Actor<'_>, name: &str) -> Value {
     let found = mcp(actor, SERVERS).await;
     let servers = found["servers"].as_array().unwrap();
     servers.iter().find(|server| server["name"] == name).unwrap_or_else(|| panic!("no {name}: {found}")).clone()
@@ -31,7 +31,7 @@ async fn until_said(app: &TestApp, name: &str, words: &str) {
     until(&format!("{name} is said to be down: {words}"), said).await;
 }
 
-async fn change(actor: &Actor<'_>, mutation: &str, input: Value) -> Value {
+pub(crate) async fn change(actor: &Actor<'_>, mutation: &str, input: Value) -> Value {
     let kind = if mutation == "mcpToolApprove" {
         "McpToolApproveInput".to_owned()
     } else {

@@ -92,6 +92,7 @@ impl McpCallMutation {
             Ok(request) => request,
             Err(problems) => return refused(McpError::Invalid(problems)),
         };
+        ctx.scope().grant(ctx.services().mcp.longest(&request, ctx.caller()));
         let arguments = json!({ "tool": request.tool, "arguments": request.arguments });
         let command = ctx.command("mcpToolCall", &arguments);
         match ctx.services().mcp.call(command, ctx.origin(), ctx.caller(), request).await {

@@ -38,7 +38,7 @@ impl McpQuery {
         MCPContext { tool }
     }
 
-    /// All MCP servers by name, those that are disabled included.
+    /// The MCP servers by name of which the caller may know, those that are disabled included.
     #[graphql(directive = auth::apply(RequiredRole::User), directive = Private::apply())]
     async fn mcp_servers(
         &self,
@@ -46,14 +46,19 @@ impl McpQuery {
         #[graphql(desc = "How many, 1 to 100.", default = 20)] first: i32,
         #[graphql(desc = "The `cursor` or `endCursor` after which to go on.")] after: Option<String>,
     ) -> Option<Result<McpServerConnection>> {
-        let servers = ctx.services().mcp.servers();
+        let servers = ctx.services().mcp.servers_for(Some(ctx.caller()));
         Some(page(&servers, first, after.as_deref()))
     }
 
-    /// One MCP server; null where there is none of that id.
+    /// One MCP server; null where there is none of that id of which the caller may know.
     #[graphql(directive = auth::apply(RequiredRole::User), directive = Private::apply())]
     async fn mcp_server(&self, ctx: &Context<'_>, id: ID) -> Option<McpServer> {
-        ctx.services().mcp.registry().find(server::of(&id)?).map(McpServer)
+        ctx.services()
+            .mcp
+            .registry()
+            .find(server::of(&id)?)
+            .filter(|server| server.may_be_seen(Some(ctx.caller())))
+            .map(McpServer)
     }
 }
 
@@ -83,13 +88,15 @@ pub(crate) struct MCPContext {
 
 impl MCPContext {
     fn servers(&self, ctx: &Context<'_>) -> Vec<Arc<ServerRecord>> {
-        let servers = ctx.services().mcp.servers();
-        let has_it = |server: &&Arc<ServerRecord>| {
+        let servers = ctx.services().mcp.servers_for(None);
+        let has_it = |server: &Arc<ServerRecord>| {
             let Some(wanted) = &self.tool else { return true };
             let of_this = QualifiedName::parse(wanted).filter(|name| *name.server == *server.name);
-            server.tools.contains_key(&**wanted) || of_this.is_some_and(|name| server.tools.contains_key(name.tool))
+            let has =
+                |tool: &str| server.tools.contains_key(tool) && mcp::everyone_may_call(&server.spec.permissions, tool);
+            has(wanted) || of_this.is_some_and(|name| has(name.tool))
         };
-        servers.iter().filter(has_it).cloned().collect()
+        servers.into_iter().filter(has_it).collect()
     }
 
     fn means(&self, entry: &Entry) -> bool {
@@ -100,7 +107,8 @@ impl MCPContext {
 /// MCP servers and their tools.
 #[Object(name = "MCPContext", directive = Inherit::apply())]
 impl MCPContext {
-    /// The servers, by name, those that are disabled included.
+    /// The servers by name of which every signed-in caller may know, those that are disabled included. `mcpServers` has those of
+    /// which the caller may.
     #[graphql(name = "servers")]
     async fn listed(&self, ctx: &Context<'_>) -> Rows<McpServer> {
         self.servers(ctx).into_iter().map(McpServer).collect()
@@ -127,13 +135,16 @@ impl MCPContext {
         }
     }
 
-    /// How much there is of everything, whoever may call it.
+    /// How much these servers have of everything that every signed-in caller may use.
     async fn counts(&self, ctx: &Context<'_>) -> McpCounts {
         let servers = self.servers(ctx);
+        let catalogue = ctx.services().mcp.catalogue();
+        let is_of_these = |entry: &&Entry| servers.iter().any(|server| server.id == entry.server_id);
+        let callable = catalogue.listed(None).filter(is_of_these).count();
         let offers: Vec<_> = servers.iter().map(|server| ctx.services().mcp.offer(server.id)).collect();
         McpCounts {
             servers: int(servers.len()),
-            tools: int(servers.iter().map(|server| server.tools.len()).sum::<usize>()),
+            tools: int(callable),
             prompts: int(offers.iter().map(|offer| offer.prompts.len()).sum::<usize>()),
             resources: int(offers.iter().map(|offer| offer.resources.len()).sum::<usize>()),
         }

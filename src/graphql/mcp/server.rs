@@ -96,13 +96,15 @@ impl McpServer {
     }
 
     /// Messages that it has prepared, by name.
-    async fn prompts(&self, ctx: &Context<'_>) -> Rows<McpPrompt> {
-        ctx.services().mcp.offer(self.0.id).prompts.iter().cloned().map(McpPrompt).collect()
+    #[graphql(directive = auth::apply(RequiredRole::User), directive = Private::apply())]
+    async fn prompts(&self, ctx: &Context<'_>) -> Option<Rows<McpPrompt>> {
+        Some(ctx.services().mcp.offer(self.0.id).prompts.iter().cloned().map(McpPrompt).collect())
     }
 
     /// What it can be asked to show, by URI.
-    async fn resources(&self, ctx: &Context<'_>) -> Rows<McpResource> {
-        ctx.services().mcp.offer(self.0.id).resources.iter().cloned().map(McpResource).collect()
+    #[graphql(directive = auth::apply(RequiredRole::User), directive = Private::apply())]
+    async fn resources(&self, ctx: &Context<'_>) -> Option<Rows<McpResource>> {
+        Some(ctx.services().mcp.offer(self.0.id).resources.iter().cloned().map(McpResource).collect())
     }
 
     /// When it was registered.

@@ -14,7 +14,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, HttpBody},
     extract::Request,
     http::{
         HeaderValue, Method, StatusCode,
@@ -25,6 +25,7 @@ use axum::{
     routing::any,
 };
 use bytes::Bytes;
+use futures_util::StreamExt;
 use http_body_util::{BodyExt, Full};
 use rmcp::{
     model::{ErrorData, JsonRpcError},
@@ -52,6 +53,9 @@ use crate::graphql::{ErrorCode, GraphqlRequest, ToolScope, Tools};
 
 /// The one request that is open for as long as its client likes.
 const LISTEN: &str = "subscriptions/listen";
+
+/// Bytes of an answer that a connection is given at once.
+const PIECE: usize = 64 * 1_024;
 
 /// Says that who asks is a Tidegate itself, which would otherwise find its own tools among those of its servers.
 const HOP: &str = "tidegate-hop";
@@ -144,18 +148,35 @@ fn method(message: &[u8]) -> Option<Cow<'_, str>> {
     serde_json::from_slice::<Message<'_>>(message).ok().map(|message| message.method)
 }
 
-/// A body that gives a turn back when it has left, or is given up.
+/// A body that gives a turn back when it has left but for its last piece, or is given up. It goes in pieces, as a connection
+/// takes a whole one before it has sent anything.
 fn holding(turn: OwnedSemaphorePermit, body: Body) -> Body {
-    Body::new(body.map_frame(move |frame| {
-        let _held = &turn;
-        frame
-    }))
+    if body.size_hint().upper().is_some_and(|most| most <= PIECE as u64) {
+        return body;
+    }
+    let mut whole = body.into_data_stream();
+    Body::from_stream(async_stream::stream! {
+        let _held = turn;
+        while let Some(data) = whole.next().await {
+            let mut rest = match data {
+                Ok(data) => data,
+                Err(error) => {
+                    yield Err(error);
+                    return;
+                }
+            };
+            while rest.len() > PIECE {
+                yield Ok(rest.split_to(PIECE));
+            }
+            yield Ok(rest);
+        }
+    })
 }
 
 /// The SDK's response as ours. What it says in plain text is said in the shape that refusals have.
 fn read_back<B>(response: axum::http::Response<B>) -> Result<Response, Refusal>
 where
-    B: axum::body::HttpBody<Data = Bytes> + Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {
     let is_text = response.status().as_u16() >= 400 && response.headers().get(CONTENT_TYPE).is_none_or(is_plain);

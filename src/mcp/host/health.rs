@@ -116,6 +116,17 @@ impl Health {
         before != self.status
     }
 
+    /// Takes in what is wrong with a server that nevertheless answers, or was not asked; says whether that is new.
+    pub(super) fn complain(&mut self, what: &str) -> bool {
+        let is_new = self.error.as_deref() != Some(what);
+        self.error = Some(what.into());
+        is_new
+    }
+
+    pub(super) fn error(&self) -> Option<Arc<str>> {
+        self.error.clone()
+    }
+
     pub(super) fn learn(&mut self, facts: &PeerFacts) {
         (self.protocol, self.era) = (Some(Arc::clone(&facts.protocol)), Some(facts.era));
     }

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Map, Value};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     time::{timeout, timeout_at},
 };
 use tokio_util::{
@@ -25,7 +25,7 @@ use super::{
     Offer, Registry, ServerRecord, ToolResult,
     process::Warden,
     sdk::Progress,
-    session::{Pool, PoolParts, Refusal, Session, Way},
+    session::{Places, Pool, PoolParts, Refusal, Session, Way},
 };
 use crate::{
     config::{McpConfig, ServerEnvironment},
@@ -47,7 +47,7 @@ pub(super) struct HostParts {
     pub(super) upstreams: Upstreams,
     pub(super) outbound: Outbound,
     pub(super) warden: Warden,
-    pub(super) processes: Arc<Semaphore>,
+    pub(super) places: Places,
     pub(super) clock: Clock,
     pub(super) chance: Chance,
     pub(super) tasks: TaskTracker,
@@ -62,6 +62,8 @@ pub(super) enum HostNews {
     Health(Arc<ServerRecord>, HostHealth),
     /// What it offers.
     Offer(Arc<ServerRecord>),
+    /// What is said to be wrong with it, and nothing else.
+    Words,
 }
 
 /// A server as it is on this node. Clones share everything.
@@ -78,6 +80,8 @@ struct Inner {
     looks: mpsc::Sender<oneshot::Sender<HostHealth>>,
     /// Those that are under way.
     calls: TaskTracker,
+    /// Ends the looks, at the latest with everything else.
+    looking: CancellationToken,
     parts: HostParts,
     stop: CancellationToken,
 }
@@ -109,10 +113,11 @@ impl Host {
         let (looks, asked) = mpsc::channel(MOST_WAITING);
         let health = Mutex::new(Health::new(config, &record));
         let (record, offer) = (RwLock::new(record), RwLock::default());
-        let calls = TaskTracker::new();
-        let host = Self(Arc::new(Inner { record, way, policy, deadline, health, offer, looks, calls, parts, stop }));
-        let looking = tend::tend(host.clone(), asked);
-        host.0.parts.tasks.spawn(host.0.stop.clone().run_until_cancelled_owned(looking));
+        let (calls, looking) = (TaskTracker::new(), stop.child_token());
+        let host =
+            Self(Arc::new(Inner { record, way, policy, deadline, health, offer, looks, calls, looking, parts, stop }));
+        let tending = tend::tend(host.clone(), asked);
+        host.0.parts.tasks.spawn(host.0.looking.clone().run_until_cancelled_owned(tending));
         host
     }
 
@@ -154,6 +159,11 @@ impl Host {
         self.health()
     }
 
+    /// Longest time that a call may take.
+    pub(super) fn deadline(&self) -> Duration {
+        self.0.deadline
+    }
+
     /// A place for a call, until which is given back the host does not go. Nothing where it is going already: then there is another one.
     pub(super) fn enter(&self) -> Option<TaskTrackerToken> {
         let place = self.0.calls.token();
@@ -183,9 +193,10 @@ impl Host {
         answer
     }
 
-    /// Lets its calls end, and then its sessions.
+    /// Lets its calls end, and then its sessions. From the beginning of that on its successor speaks for the server.
     pub(super) async fn retire(&self) {
         self.0.calls.close();
+        self.0.looking.cancel();
         let _ = timeout(self.0.deadline + MARGIN, self.0.calls.wait()).await;
         self.0.stop.cancel();
     }
@@ -203,10 +214,26 @@ impl Host {
 
     /// Takes in how a contact with the server went.
     fn note(&self, contact: Result<(), &CallError>) {
+        if self.0.looking.is_cancelled() {
+            return;
+        }
         let now = self.0.parts.clock.now();
-        let has_changed = self.0.health.lock().note(contact, now);
+        let mut health = self.0.health.lock();
+        let before = health.error();
+        let (has_changed, has_other_words) = (health.note(contact, now), health.error() != before);
+        drop(health);
         if has_changed {
             self.tell(HostNews::Health(self.record(), self.health()));
+        } else if has_other_words {
+            self.tell(HostNews::Words);
+        }
+    }
+
+    /// Takes in what is wrong with the server though it answers, or was not asked.
+    fn complain(&self, what: &str) {
+        let is_new = self.0.health.lock().complain(what);
+        if is_new {
+            self.tell(HostNews::Words);
         }
     }
 
@@ -239,7 +266,7 @@ fn pool_parts(record: &ServerRecord, way: Way, parts: &HostParts, stop: Cancella
         max_message_bytes: config.max_message_bytes,
         start_timeout: Duration::from_millis(config.start_timeout_ms),
         idle: Duration::from_secs(config.idle_seconds),
-        processes: Arc::clone(&parts.processes),
+        places: parts.places.clone(),
         warden: parts.warden.clone(),
         outbound: parts.outbound.clone(),
         clock: parts.clock.clone(),

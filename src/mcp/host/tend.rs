@@ -10,8 +10,8 @@ use tokio::{
 
 use super::{Host, HostHealth, HostNews, HostStatus};
 use crate::{
-    mcp::{Checked, Offer, session::Session},
-    model::Timestamp,
+    mcp::{Checked, McpError, Offer, session::Session},
+    model::{Instant, Timestamp},
     resilience::{CallError, CallKind},
 };
 
@@ -23,6 +23,8 @@ const SETTLE: Duration = Duration::from_millis(50);
 const CONFIRMATIONS: u32 = 3;
 /// How long a node leaves it at what another one has found, where it has found otherwise and said so.
 const CONTEST: TimeDelta = TimeDelta::minutes(10);
+/// How often it is looked whether the registry still has what the server offers.
+const RECONCILE: Duration = Duration::from_mins(10);
 
 /// What the last look has left to be done.
 #[derive(Default)]
@@ -33,12 +35,14 @@ struct Kept {
     empties: u32,
     /// What this node has recorded last: that the server is up, or down.
     recorded: Option<bool>,
+    /// When the registry was last seen to have what the server offers.
+    reconciled: Option<Instant>,
 }
 
 pub(super) async fn tend(host: Host, mut asked: mpsc::Receiver<oneshot::Sender<HostHealth>>) {
     let (mut kept, mut waiting) = (Kept::default(), Vec::new());
     loop {
-        look(&host, &mut kept).await;
+        look(&host, &mut kept, !waiting.is_empty()).await;
         for tell in waiting.drain(..) {
             let _: Result<(), HostHealth> = oneshot::Sender::send(tell, host.health());
         }
@@ -91,19 +95,25 @@ fn pause(host: &Host, kept: &Kept) -> Duration {
     host.0.parts.chance.spread(soon.min(usual), 0.1)
 }
 
-async fn look(host: &Host, kept: &mut Kept) {
-    if is_resting(host, kept) {
+async fn look(host: &Host, kept: &mut Kept, is_asked: bool) {
+    if !is_asked && is_resting(host, kept) {
         return;
     }
     match contact(host.clone()).await {
         Ok(session) => {
             host.0.health.lock().learn(session.facts());
             // It is up when it is known what it offers.
-            let refreshed = refresh(host, kept, &session).await;
-            host.note(refreshed.as_ref().copied());
+            let refreshed = refresh(host, kept, &session, is_asked).await;
+            host.note(refreshed.as_ref().map(drop));
+            if let Ok(Err(error)) = &refreshed {
+                host.complain(&format!("what it offers cannot be kept: {error}"));
+            }
             record(host, kept, true, session.facts().version.as_deref(), None).await;
         }
-        // That the breaker is open, or all places are taken, says nothing new of the server.
+        Err(CallError::Saturated) => {
+            host.complain("there is no place to ask it: mcp.max_processes or mcp.max_concurrent_calls are in use");
+        }
+        // That the breaker is open says nothing new of the server.
         Err(error) if !error.is_failure() => {}
         Err(error) => {
             host.note(Err(&error));
@@ -115,9 +125,9 @@ async fn look(host: &Host, kept: &mut Kept) {
     }
 }
 
-/// Its session was ended as nobody used it: to look would start it again.
+/// Its process was ended as nobody used it: to look would start it again.
 fn is_resting(host: &Host, kept: &Kept) -> bool {
-    let has_session = host.0.way.as_ref().is_ok_and(|pool| pool.peek(&pool.house_key()).is_some());
+    let has_session = host.0.way.as_ref().is_ok_and(|pool| pool.count() > 0);
     let was_ended = kept.of.as_ref().is_some_and(|session| session.was_ended());
     was_ended && !has_session && !host.0.health.lock().is_open()
 }
@@ -133,32 +143,49 @@ async fn probe(host: Host) -> Result<Arc<Session>, CallError> {
     Ok(session)
 }
 
-/// Asks what the server offers, and keeps it where it is to be believed.
-async fn refresh(host: &Host, kept: &mut Kept, session: &Arc<Session>) -> Result<(), CallError> {
+/// Asks what the server offers, and keeps it where it is to be believed. The inner result is that of keeping it.
+async fn refresh(
+    host: &Host,
+    kept: &mut Kept,
+    session: &Arc<Session>,
+    is_asked: bool,
+) -> Result<Result<(), McpError>, CallError> {
     let offer = session.offer(host.0.deadline).await?;
     kept.of = Some(Arc::clone(session));
     let known = host.offer();
     let had_tools = !known.tools.is_empty() || !host.record().tools.is_empty();
     if offer.tools.is_empty() && had_tools && kept.empties + 1 < CONFIRMATIONS {
         kept.empties += 1;
-        return Ok(());
+        return Ok(Ok(()));
     }
     kept.empties = 0;
-    if *known != offer {
-        keep(host, offer).await;
+    let now = host.0.parts.clock.instant();
+    let is_news = *known != offer;
+    // Another node, or an earlier configuration, may have written something else meanwhile.
+    let is_due = kept.reconciled.is_none_or(|last| now.saturating_duration_since(last) >= RECONCILE);
+    if !is_news && !is_due && !is_asked {
+        return Ok(Ok(()));
     }
-    Ok(())
+    // What is new is looked at once more at the next look.
+    kept.reconciled = (!is_news).then_some(now);
+    Ok(keep(host, offer, is_news).await)
 }
 
-async fn keep(host: &Host, offer: Offer) {
+async fn keep(host: &Host, offer: Offer, is_news: bool) -> Result<(), McpError> {
     let record = host.record();
     match host.0.parts.registry.record_tools(record.id, &offer.tools).await {
-        Ok(_) => {
+        Ok(news) => {
             *host.0.offer.write() = Arc::new(offer);
-            host.tell(HostNews::Offer(record));
+            if is_news || !news.is_empty() {
+                host.tell(HostNews::Offer(record));
+            }
+            Ok(())
         }
         // It is tried again at the next look, as the offer is not kept.
-        Err(error) => tracing::warn!(server = &*record.name, %error, "what an mcp server offers was not recorded"),
+        Err(error) => {
+            tracing::warn!(server = &*record.name, %error, "what an mcp server offers was not recorded");
+            Err(error)
+        }
     }
 }
 

@@ -19,6 +19,8 @@ use tokio::{
 
 pub(super) use self::{bounded::Bounded, stderr::StderrTail, warden::Warden};
 
+use super::secrets::Secrets;
+
 /// Files that a process may have open.
 const MOST_FILES: u64 = 4_096;
 
@@ -30,6 +32,8 @@ pub(super) struct ProcessPlan {
     /// All that it finds in its environment.
     pub(super) environment: Vec<(String, OsString)>,
     pub(super) folder: Option<PathBuf>,
+    /// Of its environment, what it must not say again.
+    pub(super) secrets: Secrets,
     /// Most memory for data, in bytes.
     pub(super) memory: Option<u64>,
 }
@@ -74,7 +78,7 @@ impl ServerProcess {
             warden.ended(group);
             return Err(std::io::Error::other("the process has no pipes"));
         };
-        let stderr = StderrTail::read(errors);
+        let stderr = StderrTail::read(errors, plan.secrets.clone());
         let (tell, ended) = watch::channel(None);
         tokio::spawn(end::attend(child, group, stderr.clone(), tell, warden.clone()));
         Ok((Self { group, ended, stderr }, Pipes { input, output }))
@@ -136,6 +140,7 @@ mod tests {
             arguments: vec!["-c".to_owned(), script.to_owned()],
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".into()), ("A".to_owned(), "b".into())],
             folder: None,
+            secrets: Secrets::default(),
             memory: None,
         }
     }

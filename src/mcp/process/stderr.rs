@@ -9,6 +9,8 @@ use tokio::{
     time::sleep,
 };
 
+use crate::mcp::secrets::Secrets;
+
 /// Lines that are kept.
 const MOST_LINES: usize = 50;
 /// After so many bytes there is a pause: who floods waits for its own words, and takes the time of nobody else.
@@ -26,10 +28,10 @@ pub(crate) struct StderrTail {
 
 impl StderrTail {
     /// Reads on until the end, so that whoever writes is not held up, unless it is a flood.
-    pub(super) fn read(from: impl AsyncRead + Send + Unpin + 'static) -> Self {
+    pub(super) fn read(from: impl AsyncRead + Send + Unpin + 'static, secrets: Secrets) -> Self {
         let (tell, finished) = watch::channel(false);
         let lines = Arc::<Mutex<VecDeque<String>>>::default();
-        tokio::spawn(keep(from, Arc::clone(&lines), tell));
+        tokio::spawn(keep(from, Tail { lines: Arc::clone(&lines), secrets }, tell));
         Self { lines, finished }
     }
 
@@ -44,14 +46,20 @@ impl StderrTail {
     }
 }
 
-async fn keep(mut from: impl AsyncRead + Unpin, lines: Arc<Mutex<VecDeque<String>>>, tell: watch::Sender<bool>) {
+/// Where lines are put.
+struct Tail {
+    lines: Arc<Mutex<VecDeque<String>>>,
+    secrets: Secrets,
+}
+
+async fn keep(mut from: impl AsyncRead + Unpin, tail: Tail, tell: watch::Sender<bool>) {
     let (mut buffer, mut line, mut burst) = ([0; 8_192], Vec::new(), 0);
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let mut parts = buffer[..count].split(|byte| *byte == b'\n');
-        extend(&mut line, parts.next().unwrap_or_default());
+        tail.extend(&mut line, parts.next().unwrap_or_default());
         for part in parts {
-            push(&lines, &mut line);
-            extend(&mut line, part);
+            tail.push(&mut line);
+            tail.extend(&mut line, part);
         }
         burst += count;
         if burst >= BURST {
@@ -60,26 +68,28 @@ async fn keep(mut from: impl AsyncRead + Unpin, lines: Arc<Mutex<VecDeque<String
         }
     }
     if !line.is_empty() {
-        push(&lines, &mut line);
+        tail.push(&mut line);
     }
     tell.send_replace(true);
 }
 
-/// Adds to a line as long as it is not too long.
-fn extend(line: &mut Vec<u8>, part: &[u8]) {
-    let room = LONGEST_LINE - line.len();
-    line.extend_from_slice(&part[..part.len().min(room)]);
-}
-
-fn push(lines: &Mutex<VecDeque<String>>, line: &mut Vec<u8>) {
-    let text = String::from_utf8_lossy(line);
-    let text = text.chars().filter(|character| !character.is_control()).collect();
-    line.clear();
-    let mut lines = lines.lock();
-    if lines.len() == MOST_LINES {
-        lines.pop_front();
+impl Tail {
+    /// Adds to a line as long as it is not too long. A secret that is cut off could not be found.
+    fn extend(&self, line: &mut Vec<u8>, part: &[u8]) {
+        let room = LONGEST_LINE + self.secrets.longest() - line.len();
+        line.extend_from_slice(&part[..part.len().min(room)]);
     }
-    lines.push_back(text);
+
+    fn push(&self, line: &mut Vec<u8>) {
+        let text = self.secrets.hide(&String::from_utf8_lossy(line));
+        let text: String = text.chars().filter(|character| !character.is_control()).collect();
+        line.clear();
+        let mut lines = self.lines.lock();
+        if lines.len() == MOST_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(text[..text.floor_char_boundary(LONGEST_LINE)].to_owned());
+    }
 }
 
 #[cfg(test)]
@@ -91,11 +101,12 @@ mod tests {
         let lines: Vec<String> = (0..1_000).map(|number| format!("line {number}\n")).collect();
         let mut text = lines.concat();
         text.push_str(&"x".repeat(100_000));
-        text.push_str("\n\u{1b}[31mred\u{7}\nthe last one");
-        let tail = StderrTail::read(std::io::Cursor::new(text.into_bytes()));
+        text.push_str("\n\u{1b}[31mred\u{7}\nmy key is s3cret");
+        let secrets = ["s3cret".to_owned()].into_iter().collect();
+        let tail = StderrTail::read(std::io::Cursor::new(text.into_bytes()), secrets);
         tail.finished().await;
         let lines = tail.lines();
         assert_eq!((lines.len(), lines[0].as_str(), lines[47].len()), (MOST_LINES, "line 953", LONGEST_LINE));
-        assert_eq!(lines[48..], ["[31mred", "the last one"]);
+        assert_eq!(lines[48..], ["[31mred", "my key is [redacted]"]);
     }
 }

@@ -8,7 +8,10 @@ use super::{
     server::{Checked, Server, ServerSource},
     tools::KnownTool,
 };
-use crate::{mcp::ServerSpec, model::Timestamp};
+use crate::{
+    mcp::{ServerSpec, may_see},
+    model::{Principal, Timestamp},
+};
 
 /// A server that there is, as it was at one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,5 +55,11 @@ impl ServerRecord {
             updated_at: server.updated_at,
             tools: Arc::new(server.tools.known.clone()),
         }
+    }
+
+    /// Whether somebody may know of it; without a principal whether everybody may who is signed in.
+    #[must_use]
+    pub fn may_be_seen(&self, principal: Option<&Principal>) -> bool {
+        may_see(&self.spec.permissions, self.tools.keys().map(|name| &**name), principal)
     }
 }

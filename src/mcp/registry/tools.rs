@@ -1,7 +1,8 @@
 //! What is known of the tools of one server, and what it means when the server says something else. Pure.
 //!
 //! A tool that says something else of its effects than what was accepted waits for approval. What was accepted is remembered
-//! also while the tool is gone: to take it away and bring it back changed is to change it.
+//! also while the tool is gone: to take it away and bring it back changed is to change it. Not all that are gone can be
+//! remembered; once some were forgotten, every new tool waits.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -54,6 +55,9 @@ struct GoneTool {
 pub(super) struct KnownTools {
     pub(super) known: BTreeMap<Arc<str>, KnownTool>,
     gone: BTreeMap<Arc<str>, GoneTool>,
+    /// Tools have been forgotten: who is not known may be one of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    forgetful: bool,
     /// Since when changes are counted, and how many there were.
     #[serde(default)]
     counted: Option<(Timestamp, u32)>,
@@ -132,6 +136,12 @@ impl KnownTools {
                     (Some(known), _) if known.fingerprint == definition.fingerprint => continue,
                     (Some(known), _) => (known.fingerprint.clone(), &known.accepted, false),
                     (None, Some(gone)) => (gone.fingerprint.clone(), &gone.accepted, true),
+                    (None, None) if self.forgetful => {
+                        // It may have been here before, and have said something else.
+                        let before = definition.fingerprint.clone();
+                        changes.changed.push(ToolChange { before, definition, held: true });
+                        continue;
+                    }
                     (None, None) => {
                         changes.added.push(definition);
                         continue;
@@ -204,6 +214,7 @@ impl KnownTools {
         while self.gone.len() > MOST_TOOLS {
             let oldest = self.gone.iter().min_by_key(|(_, gone)| gone.at).map(|(name, _)| Arc::clone(name));
             oldest.map(|name| self.gone.remove(&name));
+            self.forgetful = true;
         }
         let mut newest_first: Vec<&mut KnownTool> = self.known.values_mut().collect();
         newest_first.sort_by_key(|known| std::cmp::Reverse(known.changed_at));
@@ -348,5 +359,11 @@ mod tests {
         offer(&mut known, &[], 3);
         assert_eq!(known.gone.len(), MOST_TOOLS);
         assert!(known.gone.keys().all(|name| !name.starts_with("0-")));
+        let found =
+            offer(&mut known, &[tool("0-1", "", &json!({"destructiveHint": true})), tool("2-1", "", &json!({}))], 4);
+        assert_eq!(news(&found), "+2-1 ~0-1 !0-1", "who is forgotten is nobody that is trusted");
+        assert!(known.known["0-1"].held);
+        known.approve("0-1");
+        assert!(!known.known["0-1"].held);
     }
 }

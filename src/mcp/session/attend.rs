@@ -13,6 +13,9 @@ use super::{Session, SessionKey, pool::Inner};
 /// How often a connection is looked at that has no process to wait for.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// A session that was not used for so long gives way where all places for processes are taken.
+const RESTED: Duration = Duration::from_millis(500);
+
 /// Why a session ends.
 enum End {
     /// By itself.
@@ -81,7 +84,11 @@ async fn unused(pool: &Inner, key: &SessionKey, session: &Arc<Session>) {
     let idle = pool.parts.idle;
     while pool.holds(key, session) {
         let since = pool.parts.clock.instant().saturating_duration_since(session.idle_since());
-        if session.is_unused() && since >= idle {
+        if session.is_unused() && since >= idle && !pool.keeps(key) {
+            return;
+        }
+        let gives_way = matches!(key, SessionKey::Subject(_)) && session.is_unused() && since >= RESTED;
+        if gives_way && pool.parts.places.is_wanted() {
             return;
         }
         sleep(idle.saturating_sub(since).clamp(LOOK, Duration::from_secs(1))).await;

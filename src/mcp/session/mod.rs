@@ -5,6 +5,7 @@
 
 mod attend;
 mod backoff;
+mod places;
 mod pool;
 mod way;
 
@@ -22,6 +23,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{
+    places::Places,
     pool::{Pool, PoolParts},
     way::Way,
 };
@@ -29,6 +31,7 @@ use super::{
     Era, Offer, ToolResult,
     process::{Bounded, ServerProcess, Warden},
     sdk::{Link, LinkError, PeerFacts, Progress, Wire},
+    secrets::Secrets,
 };
 use crate::{
     model::{Clock, Instant},
@@ -62,6 +65,7 @@ pub(super) struct Refusal {
 pub(super) struct Session {
     link: Link,
     process: Option<ServerProcess>,
+    secrets: Secrets,
     /// Says that one process more may run when it goes.
     permit: Mutex<Option<OwnedSemaphorePermit>>,
     /// A message was too large, which has ended it.
@@ -124,6 +128,7 @@ impl Session {
             Ok(link) => Ok(Self {
                 link,
                 process,
+                secrets: start.way.secrets(),
                 permit: Mutex::new(start.permit),
                 exceeded,
                 began,
@@ -137,7 +142,8 @@ impl Session {
                     process.end(GRACE / 4).await;
                 }
                 let last_words = process.as_ref().map(|process| process.stderr().lines()).unwrap_or_default();
-                Err(NotStarted { error: failure(error, process.as_ref(), &exceeded), last_words })
+                let secrets = start.way.secrets();
+                Err(NotStarted { error: failure(error, process.as_ref(), &exceeded, &secrets), last_words })
             }
         }
     }
@@ -186,7 +192,9 @@ impl Session {
         let _use = self.in_use();
         match Box::pin(self.link.call(tool, arguments, deadline, progress)).await {
             Ok(result) => Ok(Ok(result)),
-            Err(LinkError::Refused { code, message }) => Ok(Err(Refusal { code, message })),
+            Err(LinkError::Refused { code, message }) => {
+                Ok(Err(Refusal { code, message: self.secrets.hide(&message).into() }))
+            }
             Err(error) => Err(self.failure(error).await),
         }
     }
@@ -227,7 +235,7 @@ impl Session {
             // Why it has ended is known a moment after that it has.
             let _ = tokio::time::timeout(GRACE / 4, process.ended()).await;
         }
-        failure(error, self.process.as_ref(), &self.exceeded)
+        failure(error, self.process.as_ref(), &self.exceeded, &self.secrets)
     }
 
     /// Why it is over, in words; nothing while it is not.
@@ -255,15 +263,17 @@ impl Drop for InUse<'_> {
     }
 }
 
-fn failure(error: LinkError, process: Option<&ServerProcess>, exceeded: &AtomicBool) -> CallError {
+fn failure(error: LinkError, process: Option<&ServerProcess>, exceeded: &AtomicBool, secrets: &Secrets) -> CallError {
     match error {
         LinkError::TimedOut(_) => CallError::Timeout,
         LinkError::Closed => down(why_closed(process, exceeded)),
         LinkError::Status(429) => CallError::RateLimited { retry_after: None },
         LinkError::Status(status) => CallError::Upstream { status: Some(status), detail: "the server's HTTP".into() },
-        LinkError::Refused { .. } => down(error.to_string()),
-        LinkError::Broken(detail) if exceeded.load(Ordering::Relaxed) => down(format!("{TOO_LARGE}: {detail}")),
-        LinkError::Broken(detail) => CallError::Decode { detail },
+        LinkError::Refused { .. } => down(secrets.hide(&error.to_string())),
+        LinkError::Broken(detail) if exceeded.load(Ordering::Relaxed) => {
+            down(format!("{TOO_LARGE}: {}", secrets.hide(&detail)))
+        }
+        LinkError::Broken(detail) => CallError::Decode { detail: secrets.hide(&detail).into() },
     }
 }
 

@@ -7,10 +7,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{NotStarted, Session, SessionKey, Start, Way, attend, backoff::Backoff};
+use super::{NotStarted, Places, Session, SessionKey, Start, Way, attend, backoff::Backoff};
 use crate::{
     mcp::{Era, process::Warden},
     model::{Chance, Clock},
@@ -28,7 +28,7 @@ pub(crate) struct PoolParts {
     pub(crate) start_timeout: Duration,
     pub(crate) idle: Duration,
     /// Of all servers.
-    pub(crate) processes: Arc<Semaphore>,
+    pub(crate) places: Places,
     pub(crate) warden: Warden,
     pub(crate) outbound: Outbound,
     pub(crate) clock: Clock,
@@ -138,21 +138,11 @@ impl Pool {
         if !slots.contains_key(key) && slots.len() >= inner.parts.max_sessions && !give_way(&mut slots) {
             return Err(CallError::Saturated);
         }
-        let permit = self.permit()?;
         let (tell, starting) = watch::channel(None);
         slots.insert(key.clone(), Slot::Starting(starting.clone()));
         // It goes on when whoever waits for it goes away: others may wait, too.
-        inner.parts.tasks.spawn(Arc::clone(inner).start(key.clone(), permit, tell));
+        inner.parts.tasks.spawn(Arc::clone(inner).start(key.clone(), tell));
         Ok(Claimed::Starting(starting))
-    }
-
-    fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, CallError> {
-        match self.0.parts.way {
-            Way::Child(_) => {
-                Arc::clone(&self.0.parts.processes).try_acquire_owned().map(Some).map_err(|_| CallError::Saturated)
-            }
-            Way::Http { .. } => Ok(None),
-        }
     }
 }
 
@@ -172,12 +162,16 @@ fn give_way(slots: &mut HashMap<SessionKey, Slot>) -> bool {
 }
 
 impl Inner {
-    async fn start(
-        self: Arc<Self>,
-        key: SessionKey,
-        permit: Option<OwnedSemaphorePermit>,
-        tell: watch::Sender<Option<Started>>,
-    ) {
+    async fn start(self: Arc<Self>, key: SessionKey, tell: watch::Sender<Option<Started>>) {
+        let permit = match self.place().await {
+            Ok(permit) => permit,
+            Err(error) => {
+                // That says nothing of the server.
+                self.slots.lock().remove(&key);
+                tell.send_replace(Some(Err(error)));
+                return;
+            }
+        };
         let PoolParts { way, warden, start_timeout, max_message_bytes, outbound, clock, stop, .. } = &self.parts;
         let known = *self.era.lock();
         let (most_bytes, deadline) = (*max_message_bytes, *start_timeout);
@@ -196,6 +190,14 @@ impl Inner {
         tell.send_replace(Some(started));
     }
 
+    /// A place for its process, where it is one.
+    async fn place(&self) -> Result<Option<OwnedSemaphorePermit>, CallError> {
+        match self.parts.way {
+            Way::Child(_) => self.parts.places.take().await.map(Some).ok_or(CallError::Saturated),
+            Way::Http { .. } => Ok(None),
+        }
+    }
+
     fn is_up(self: &Arc<Self>, key: SessionKey, session: &Arc<Session>) {
         *self.era.lock() = Some(session.facts().era);
         self.backoff.lock().lives();
@@ -210,6 +212,17 @@ impl Inner {
         self.backoff.lock().failed(now, error.clone(), &self.parts.chance);
         self.slots.lock().remove(key);
         tracing::info!(server = &*self.parts.name, %error, "a session with an mcp server was not started");
+    }
+
+    /// Whether this session stays though nobody calls through it: ours, as long as others have one, and any of which no
+    /// process is spared.
+    pub(super) fn keeps(&self, key: &SessionKey) -> bool {
+        let costs_nothing = matches!(self.parts.way, Way::Http { .. });
+        match key {
+            SessionKey::Subject(_) => false,
+            SessionKey::Shared => costs_nothing,
+            SessionKey::House => costs_nothing || self.slots.lock().len() > 1,
+        }
     }
 
     /// Whether a session is still the one of its key.

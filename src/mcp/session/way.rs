@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::{
     config::{McpConfig, Secret, ServerEnvironment},
-    mcp::{ServerSpec, process::ProcessPlan},
+    mcp::{ServerSpec, process::ProcessPlan, secrets::Secrets},
 };
 
 /// How a server is reached, with the secrets that it is given.
@@ -26,6 +26,20 @@ pub(crate) enum Way {
 }
 
 impl Way {
+    /// What the server was given and must not be said again.
+    pub(super) fn secrets(&self) -> Secrets {
+        match self {
+            Self::Child(plan) => plan.secrets.clone(),
+            Self::Http { headers, bearer, .. } => {
+                let headers = headers.values().filter(|value| value.is_sensitive());
+                let headers = headers.filter_map(|value| value.to_str().ok().map(str::to_owned));
+                headers.chain(bearer.iter().map(|bearer| bearer.expose().to_owned())).collect()
+            }
+        }
+    }
+}
+
+impl Way {
     /// What a configuration comes to here, or why it cannot be had, in words.
     pub(crate) fn of(spec: &ServerSpec, environment: &ServerEnvironment, config: &McpConfig) -> Result<Self, Arc<str>> {
         match &spec.url {
@@ -40,12 +54,15 @@ impl Way {
         for name in &spec.env_from {
             given.insert(name.clone(), named(environment, name)?.clone());
         }
+        let secrets = spec.env_from.iter().filter_map(|name| environment.named(name)?.clone().into_string().ok());
+        let secrets = secrets.collect();
         given.extend(spec.env.iter().map(|(name, value)| (name.clone(), value.into())));
         Ok(Self::Child(ProcessPlan {
             program: spec.command.clone().unwrap_or_default(),
             arguments: spec.args.clone(),
             environment: given.into_iter().collect(),
             folder: spec.cwd.as_ref().map(PathBuf::from),
+            secrets,
             memory: (config.max_memory_mb > 0).then_some(config.max_memory_mb << 20),
         }))
     }
