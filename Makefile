@@ -58,7 +58,7 @@ bench: ## Run the benchmarks, each beside its reference
 	cargo bench $(CARGO_FLAGS) $(ARGS)
 
 soak: tools ## Run the long variants of the randomised tests, and the long outages
-	cargo test --release --lib --test it $(CARGO_FLAGS) -- --ignored --nocapture soak
+	cargo test --release --lib --test it $(CARGO_FLAGS) -- --ignored --nocapture --test-threads=1 soak
 
 # The steps of test, lint and check, in case only one is wanted.
 
