@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     audit::Entry,
-    events::{Begun, Command, DomainEvent, EventsError, LogPosition, read},
+    events::{Begun, Command, LogPosition, read},
     model::{FieldError, Origin},
 };
 
@@ -198,15 +198,6 @@ impl Memories {
 
 fn stream(id: Uuid) -> String {
     format!("memory:{id}")
-}
-
-/// Of which memory an event tells.
-pub(super) fn id_of(event: &DomainEvent) -> Result<Uuid, EventsError> {
-    let id = event.aggregate_id.strip_prefix("memory:").and_then(|id| id.parse().ok());
-    id.ok_or_else(|| EventsError::Unreadable {
-        event_type: Arc::clone(&event.event_type),
-        reason: "its aggregate is no memory".to_owned(),
-    })
 }
 
 /// The words of a query, without anything that a search language could understand.

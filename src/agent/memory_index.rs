@@ -42,7 +42,7 @@ impl Projection for MemoryIndex {
         let keys = self.keys(&mine).await?;
         let mut leftovers = Leftovers::None;
         for (event, memory) in mine {
-            let id = super::memories::id_of(event)?;
+            let id = event.uuid_in::<MemoryState>()?;
             match memory {
                 MemoryEvent::MemoryAdded { owner, words } => {
                     // One whose key is gone was forgotten later in the log.

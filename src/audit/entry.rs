@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::model::Origin;
+use crate::model::{Origin, without_nul};
 
 /// Longest resource, in characters; the rest is cut off.
 const LONGEST_RESOURCE: usize = 256;
@@ -70,21 +70,17 @@ impl Entry {
     /// In a form that both databases give back as it was: without NUL characters, and without numbers that have
     /// several spellings.
     pub(super) fn storable(self) -> Self {
-        let resource = clean(&self.resource.chars().take(LONGEST_RESOURCE).collect::<String>());
+        let resource = without_nul(&self.resource.chars().take(LONGEST_RESOURCE).collect::<String>());
         Self { resource, metadata: plain(self.metadata), ..self }
     }
-}
-
-pub(super) fn clean(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
 }
 
 fn plain(value: Value) -> Value {
     match value {
         Value::Number(number) if number.is_f64() => Value::String(number.to_string()),
-        Value::String(text) => Value::String(clean(&text)),
+        Value::String(text) => Value::String(without_nul(&text)),
         Value::Array(items) => items.into_iter().map(plain).collect(),
-        Value::Object(fields) => fields.into_iter().map(|(name, value)| (clean(&name), plain(value))).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (without_nul(&name), plain(value))).collect(),
         other => other,
     }
 }

@@ -29,7 +29,7 @@ use self::{
 use crate::{
     config::AuditConfig,
     events::{Begun, Command, Events, EventsError, Work},
-    model::Origin,
+    model::{Origin, without_nul},
     secrets::{MasterKey, PublicKey, Signer},
     store::{Database, DatabaseError},
 };
@@ -156,7 +156,7 @@ impl Audit {
     ) -> Result<AuditPage, DatabaseError> {
         let most = i64::try_from(first).unwrap_or(i64::MAX).saturating_add(1);
         // As it would be kept: no text in the database has a NUL character, and PostgreSQL refuses to look for one.
-        let storable = |text: &Option<String>| text.as_deref().map(entry::clean);
+        let storable = |text: &Option<String>| text.as_deref().map(without_nul);
         let filter = AuditFilter { user_id: storable(&filter.user_id), action: storable(&filter.action) };
         let mut upto = before.map_or(i64::MAX, |before| before.saturating_sub(1));
         let found = async {

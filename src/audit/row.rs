@@ -3,8 +3,11 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Deed, Entry, entry::clean};
-use crate::{events::canonical, model::Timestamp, model::stable_hash};
+use super::{Deed, Entry};
+use crate::{
+    events::canonical,
+    model::{Timestamp, stable_hash, without_nul},
+};
 
 /// How many chains there are. Whoever writes holds one of them until the transaction ends, and the others go on.
 pub(super) const LANES: i16 = 16;
@@ -66,7 +69,7 @@ impl AuditRow {
             result: result.as_str().to_owned(),
             metadata,
             source_address: origin.address.to_string(),
-            user_agent: origin.user_agent.as_deref().map(clean),
+            user_agent: origin.user_agent.as_deref().map(without_nul),
             previous_hash: previous_hash.clone(),
             hash: Vec::new(),
         };

@@ -161,23 +161,17 @@ pub(super) async fn insert(
     const INTO: &str = "INSERT INTO audit_log (id, lane, number, \"time\", user_id, action, resource, result, \
         metadata, source_address, user_agent, previous_hash, hash) ";
     for rows in rows.chunks(MOST_AT_ONCE) {
-        macro_rules! insert_into {
-            ($database:ty, $connection:expr) => {{
-                let mut query = QueryBuilder::<$database>::new(INTO);
-                query.push_values(rows, |mut values, row| {
-                    values.push_bind(row.id).push_bind(row.lane).push_bind(row.number).push_bind(row.time);
-                    values.push_bind(&row.user_id).push_bind(&row.action).push_bind(&row.resource);
-                    values.push_bind(&row.result).push_bind(Json(&row.metadata)).push_bind(&row.source_address);
-                    values.push_bind(&row.user_agent).push_bind(&row.previous_hash).push_bind(&row.hash);
-                });
-                // A statement for each number of rows would drive the others out of the driver's memory.
-                query.build().persistent(rows.len() == 1).execute(&mut **$connection).await.map(drop)
-            }};
-        }
-        let done = match transaction {
-            Either::Sqlite(connection) => insert_into!(sqlx::Sqlite, connection),
-            Either::Postgres(connection) => insert_into!(sqlx::Postgres, connection),
-        };
+        let done = on!(&mut *transaction, connection => {
+            let mut query = QueryBuilder::new(INTO);
+            query.push_values(rows, |mut values, row| {
+                values.push_bind(row.id).push_bind(row.lane).push_bind(row.number).push_bind(row.time);
+                values.push_bind(&row.user_id).push_bind(&row.action).push_bind(&row.resource);
+                values.push_bind(&row.result).push_bind(Json(&row.metadata)).push_bind(&row.source_address);
+                values.push_bind(&row.user_agent).push_bind(&row.previous_hash).push_bind(&row.hash);
+            });
+            // A statement for each number of rows would drive the others out of the driver's memory.
+            query.build().persistent(rows.len() == 1).execute(&mut **connection).await.map(drop)
+        });
         done.map_err(|error| log.failed(error))?;
     }
     Ok(())

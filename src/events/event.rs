@@ -7,6 +7,7 @@ use serde_json::Value;
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::{Aggregate, EventsError};
 use crate::model::Timestamp;
 
 /// Something that happened to one aggregate. Never changed once it is kept.
@@ -30,6 +31,20 @@ pub struct DomainEvent {
     pub data: Value,
     /// Who, when, and why.
     pub metadata: Metadata,
+}
+
+impl DomainEvent {
+    /// The UUID of its aggregate, where those of this type have one: `type:uuid`.
+    ///
+    /// # Errors
+    /// [`EventsError::Unreadable`]: its aggregate is named otherwise.
+    pub fn uuid_in<A: Aggregate>(&self) -> Result<Uuid, EventsError> {
+        let id = self.aggregate_id.strip_prefix(A::TYPE).and_then(|rest| rest.strip_prefix(':'));
+        id.and_then(|id| id.parse().ok()).ok_or_else(|| EventsError::Unreadable {
+            event_type: Arc::clone(&self.event_type),
+            reason: format!("its aggregate is no {}", A::TYPE),
+        })
+    }
 }
 
 /// Who caused an event, when, and by what.

@@ -18,7 +18,6 @@ mod registry;
 mod results;
 mod runs;
 mod sdk;
-mod secrets;
 mod session;
 mod spec;
 mod tool;

@@ -59,6 +59,14 @@ pub fn everyone_may_call(rules: &[Permission], tool: &str) -> bool {
     decide(rules, tool, Role::User, None)
 }
 
+/// The first of these for a principal, the second without one.
+pub(super) fn is_permitted(rules: &[Permission], tool: &str, principal: Option<&Principal>) -> bool {
+    match principal {
+        Some(principal) => may_call(rules, tool, principal),
+        None => everyone_may_call(rules, tool),
+    }
+}
+
 /// Whether somebody may know of a server with these rules and tools: there is a tool that they may call, or no rule at all.
 /// Without a principal: whether everybody who is signed in may.
 #[must_use]
@@ -67,12 +75,8 @@ pub fn may_see<'a>(
     mut tools: impl Iterator<Item = &'a str>,
     principal: Option<&Principal>,
 ) -> bool {
-    let may_call = |tool: &str| match principal {
-        Some(principal) => may_call(rules, tool, principal),
-        None => everyone_may_call(rules, tool),
-    };
     let is_admin = principal.is_some_and(|principal| principal.role >= Role::Admin);
-    is_admin || rules.is_empty() || tools.any(may_call)
+    is_admin || rules.is_empty() || tools.any(|tool| is_permitted(rules, tool, principal))
 }
 
 fn decide(rules: &[Permission], tool: &str, role: Role, subject: Option<&str>) -> bool {

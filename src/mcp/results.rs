@@ -88,13 +88,13 @@ impl Mcp {
         arguments: Option<&Map<String, Value>>,
     ) -> Option<ResultKey> {
         let only_reads = entry.tool.annotations.read_only_hint == Some(true);
-        let spec = &self.hosts().find(entry.server_id)?.record().spec;
+        let host = self.hosts().find(entry.server_id)?;
+        let spec = &host.record().spec;
         let seconds = spec.cache_seconds.get(&*entry.tool.name).copied().filter(|_| only_reads)?;
-        let config = canonical(&serde_json::to_value(&**spec).ok()?);
         let written = canonical(&Value::Object(arguments.cloned().unwrap_or_default()));
         Some(ResultKey {
             server: entry.server_id,
-            config: Sha256::digest(config).into(),
+            config: host.config_hash(),
             fingerprint: entry.fingerprint.clone(),
             arguments: Sha256::digest(written).into(),
             subject: spec.cache_private.then(|| Arc::clone(&principal.subject)),

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     model::Timestamp,
-    store::{Database, DatabaseError, Reader, on},
+    store::{Database, DatabaseError, on},
 };
 
 pub(super) async fn insert(vault: &Database, id: Uuid, sealed: &[u8], now: Timestamp) -> Result<(), DatabaseError> {
@@ -22,21 +22,15 @@ pub(super) async fn find(vault: &Database, ids: &[Uuid]) -> Result<Vec<(Uuid, Ve
     let mut found = Vec::with_capacity(ids.len());
     let mut reader = vault.read().await?;
     for ids in ids.chunks(500) {
-        macro_rules! among {
-            ($database:ty, $connection:expr) => {{
-                let mut query = QueryBuilder::<$database>::new("SELECT id, sealed FROM data_keys WHERE id IN (");
-                let mut list = query.separated(", ");
-                for id in ids {
-                    list.push_bind(*id);
-                }
-                query.push(")");
-                query.build_query_as().fetch_all(&mut **$connection).await
-            }};
-        }
-        let rows = match &mut reader {
-            Reader::Sqlite(connection) => among!(sqlx::Sqlite, connection),
-            Reader::Postgres(connection) => among!(sqlx::Postgres, connection),
-        };
+        let rows = on!(&mut reader, connection => {
+            let mut query = QueryBuilder::new("SELECT id, sealed FROM data_keys WHERE id IN (");
+            let mut list = query.separated(", ");
+            for id in ids {
+                list.push_bind(*id);
+            }
+            query.push(")");
+            query.build_query_as().fetch_all(&mut **connection).await
+        });
         let rows: Vec<(Uuid, Vec<u8>)> = rows.map_err(|error| vault.failed(error))?;
         found.extend(rows);
     }

@@ -67,11 +67,7 @@ async fn who_asks_for_a_look_is_not_told_what_was_known_before() {
     until_up(&app, 1).await;
     let id = server(&app.admin(), "far").await["id"].clone();
     node.kill();
-    let looked = async || {
-        let check = json!({ "query": "mutation ($id: ID!) { mcpServerCheck(input: {id: $id}) { server { status } } }",
-            "variables": { "id": id } });
-        app.admin().post(&check).await.json()["data"]["mcpServerCheck"]["server"]["status"].take()
-    };
+    let looked = async || change(&app.admin(), "mcpServerCheck", json!({"id": id})).await["server"]["status"].take();
     until("it is found to be down", async || looked().await == "DOWN").await;
 }
 
@@ -132,9 +128,7 @@ async fn what_is_wrong_with_a_server_that_answers_is_said_too() {
         let id = server(&admin, "one").await["id"].clone();
         change(&admin, "mcpServerDisable", json!({"id": id})).await;
         let id = server(&admin, "full").await["id"].clone();
-        let check = json!({ "query": "mutation ($id: ID!) { mcpServerCheck(input: {id: $id}) { server { status } } }",
-            "variables": { "id": id } });
-        app.admin().post(&check).await;
+        change(&admin, "mcpServerCheck", json!({"id": id})).await;
     }
     until("the other cannot be kept", async || said("more than 1000").await).await;
 }

@@ -8,7 +8,7 @@ use super::{
     near::near,
 };
 use crate::{
-    mcp::{McpError, everyone_may_call, may_call},
+    mcp::{McpError, permission::is_permitted},
     model::Principal,
 };
 
@@ -38,11 +38,7 @@ enum Standing {
 
 /// What `entry` is to somebody; without anybody, to every USER that there could be.
 fn standing(entry: &Entry, principal: Option<&Principal>) -> Standing {
-    let is_permitted = match principal {
-        Some(principal) => may_call(&entry.permissions, &entry.tool.name, principal),
-        None => everyone_may_call(&entry.permissions, &entry.tool.name),
-    };
-    match (is_permitted, entry.held) {
+    match (is_permitted(&entry.permissions, &entry.tool.name, principal), entry.held) {
         (false, _) => Standing::Hidden,
         (true, true) => Standing::Held,
         (true, false) => Standing::Callable,

@@ -116,11 +116,9 @@ impl Health {
         before != self.status
     }
 
-    /// Takes in what is wrong with a server that nevertheless answers, or was not asked; says whether that is new.
-    pub(super) fn complain(&mut self, what: &str) -> bool {
-        let is_new = self.error.as_deref() != Some(what);
+    /// Takes in what is wrong with a server that nevertheless answers, or was not asked. The status stays.
+    pub(super) fn complain(&mut self, what: &str) {
         self.error = Some(what.into());
-        is_new
     }
 
     pub(super) fn error(&self) -> Option<Arc<str>> {

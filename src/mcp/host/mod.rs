@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{timeout, timeout_at},
@@ -22,13 +23,14 @@ use tokio_util::{
 use self::health::Health;
 pub use self::health::{HostHealth, HostStatus};
 use super::{
-    Offer, Registry, ServerRecord, ToolResult,
+    Offer, Registry, ServerRecord, ServerSpec, ToolResult,
     process::Warden,
     sdk::Progress,
     session::{Places, Pool, PoolParts, Refusal, Session, Way},
 };
 use crate::{
     config::{McpConfig, ServerEnvironment},
+    events::canonical,
     model::{Chance, Clock},
     resilience::{CallError, CallKind, CallPolicy, Outbound, PolicyOptions, Upstreams},
 };
@@ -75,6 +77,8 @@ struct Inner {
     way: Result<Pool, Arc<str>>,
     policy: CallPolicy,
     deadline: Duration,
+    /// SHA-256 of the configuration.
+    config_hash: [u8; 32],
     health: Mutex<Health>,
     offer: RwLock<Arc<Offer>>,
     looks: mpsc::Sender<oneshot::Sender<HostHealth>>,
@@ -104,6 +108,7 @@ impl Host {
         let deadline = record.spec.call_timeout_ms.unwrap_or(config.call_timeout_ms);
         let deadline = Duration::from_millis(deadline);
         let capacity = record.spec.max_concurrent_calls.unwrap_or(config.max_concurrent_calls);
+        let config_hash = hash(&record.spec);
         let name = upstream(&record.name);
         // An earlier configuration may have had other bounds.
         parts.upstreams.remove(&name);
@@ -114,8 +119,20 @@ impl Host {
         let health = Mutex::new(Health::new(config, &record));
         let (record, offer) = (RwLock::new(record), RwLock::default());
         let (calls, looking) = (TaskTracker::new(), stop.child_token());
-        let host =
-            Self(Arc::new(Inner { record, way, policy, deadline, health, offer, looks, calls, looking, parts, stop }));
+        let host = Self(Arc::new(Inner {
+            record,
+            way,
+            policy,
+            deadline,
+            config_hash,
+            health,
+            offer,
+            looks,
+            calls,
+            looking,
+            parts,
+            stop,
+        }));
         let tending = tend::tend(host.clone(), asked);
         host.0.parts.tasks.spawn(host.0.looking.clone().run_until_cancelled_owned(tending));
         host
@@ -162,6 +179,11 @@ impl Host {
     /// Longest time that a call may take.
     pub(super) fn deadline(&self) -> Duration {
         self.0.deadline
+    }
+
+    /// SHA-256 of the configuration to which it belongs.
+    pub(super) fn config_hash(&self) -> [u8; 32] {
+        self.0.config_hash
     }
 
     /// A place for a call, until which is given back the host does not go. Nothing where it is going already: then there is another one.
@@ -214,25 +236,22 @@ impl Host {
 
     /// Takes in how a contact with the server went.
     fn note(&self, contact: Result<(), &CallError>) {
+        let now = self.0.parts.clock.now();
+        self.take_in(|health| health.note(contact, now));
+    }
+
+    /// Has the health changed, which says whether the status has, and tells what is new.
+    fn take_in(&self, change: impl FnOnce(&mut Health) -> bool) {
         if self.0.looking.is_cancelled() {
             return;
         }
-        let now = self.0.parts.clock.now();
         let mut health = self.0.health.lock();
         let before = health.error();
-        let (has_changed, has_other_words) = (health.note(contact, now), health.error() != before);
+        let (has_changed, has_other_words) = (change(&mut health), health.error() != before);
         drop(health);
         if has_changed {
             self.tell(HostNews::Health(self.record(), self.health()));
         } else if has_other_words {
-            self.tell(HostNews::Words);
-        }
-    }
-
-    /// Takes in what is wrong with the server though it answers, or was not asked.
-    fn complain(&self, what: &str) {
-        let is_new = self.0.health.lock().complain(what);
-        if is_new {
             self.tell(HostNews::Words);
         }
     }
@@ -274,6 +293,11 @@ fn pool_parts(record: &ServerRecord, way: Way, parts: &HostParts, stop: Cancella
         tasks: parts.tasks.clone(),
         stop,
     }
+}
+
+fn hash(spec: &ServerSpec) -> [u8; 32] {
+    let written = serde_json::to_value(spec).map(|spec| canonical(&spec)).unwrap_or_default();
+    Sha256::digest(written).into()
 }
 
 /// What a server is called as an upstream.

@@ -104,14 +104,22 @@ async fn look(host: &Host, kept: &mut Kept, is_asked: bool) {
             host.0.health.lock().learn(session.facts());
             // It is up when it is known what it offers.
             let refreshed = refresh(host, kept, &session, is_asked).await;
-            host.note(refreshed.as_ref().map(drop));
-            if let Ok(Err(error)) = &refreshed {
-                host.complain(&format!("what it offers cannot be kept: {error}"));
-            }
+            let now = host.0.parts.clock.now();
+            host.take_in(|health| {
+                let has_changed = health.note(refreshed.as_ref().map(drop), now);
+                if let Ok(Err(error)) = &refreshed {
+                    health.complain(&format!("what it offers cannot be kept: {error}"));
+                }
+                has_changed
+            });
             record(host, kept, true, session.facts().version.as_deref(), None).await;
         }
         Err(CallError::Saturated) => {
-            host.complain("there is no place to ask it: mcp.max_processes or mcp.max_concurrent_calls are in use");
+            let what = "there is no place to ask it: mcp.max_processes or mcp.max_concurrent_calls are in use";
+            host.take_in(|health| {
+                health.complain(what);
+                false
+            });
         }
         // That the breaker is open says nothing new of the server.
         Err(error) if !error.is_failure() => {}

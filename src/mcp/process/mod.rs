@@ -19,7 +19,7 @@ use tokio::{
 
 pub(super) use self::{bounded::Bounded, stderr::StderrTail, warden::Warden};
 
-use super::secrets::Secrets;
+use crate::model::Redactor;
 
 /// Files that a process may have open.
 const MOST_FILES: u64 = 4_096;
@@ -33,7 +33,7 @@ pub(super) struct ProcessPlan {
     pub(super) environment: Vec<(String, OsString)>,
     pub(super) folder: Option<PathBuf>,
     /// Of its environment, what it must not say again.
-    pub(super) secrets: Secrets,
+    pub(super) secrets: Redactor,
     /// Most memory for data, in bytes.
     pub(super) memory: Option<u64>,
 }
@@ -140,7 +140,7 @@ mod tests {
             arguments: vec!["-c".to_owned(), script.to_owned()],
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".into()), ("A".to_owned(), "b".into())],
             folder: None,
-            secrets: Secrets::default(),
+            secrets: Redactor::default(),
             memory: None,
         }
     }

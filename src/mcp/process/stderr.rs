@@ -9,7 +9,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::mcp::secrets::Secrets;
+use crate::model::Redactor;
 
 /// Lines that are kept.
 const MOST_LINES: usize = 50;
@@ -28,7 +28,7 @@ pub(crate) struct StderrTail {
 
 impl StderrTail {
     /// Reads on until the end, so that whoever writes is not held up, unless it is a flood.
-    pub(super) fn read(from: impl AsyncRead + Send + Unpin + 'static, secrets: Secrets) -> Self {
+    pub(super) fn read(from: impl AsyncRead + Send + Unpin + 'static, secrets: Redactor) -> Self {
         let (tell, finished) = watch::channel(false);
         let lines = Arc::<Mutex<VecDeque<String>>>::default();
         tokio::spawn(keep(from, Tail { lines: Arc::clone(&lines), secrets }, tell));
@@ -49,7 +49,7 @@ impl StderrTail {
 /// Where lines are put.
 struct Tail {
     lines: Arc<Mutex<VecDeque<String>>>,
-    secrets: Secrets,
+    secrets: Redactor,
 }
 
 async fn keep(mut from: impl AsyncRead + Unpin, tail: Tail, tell: watch::Sender<bool>) {

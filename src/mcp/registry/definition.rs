@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 
 use crate::{
     mcp::{Fingerprint, McpError, Tool},
-    model::FieldError,
+    model::{FieldError, without_nul},
 };
 
 /// The most tools of a server.
@@ -105,7 +105,7 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
 }
 
 fn storable(tool: &Tool) -> Tool {
-    let text = |text: &Option<Arc<str>>| text.as_deref().map(|text| clean(text).into());
+    let text = |text: &Option<Arc<str>>| text.as_deref().map(|text| without_nul(text).into());
     Tool {
         name: Arc::clone(&tool.name),
         title: text(&tool.title),
@@ -116,18 +116,13 @@ fn storable(tool: &Tool) -> Tool {
     }
 }
 
-/// Without NUL characters.
-pub(super) fn clean(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
-}
-
 /// Without NUL characters, and with numbers as they come back: states are hashed.
 fn plain(value: &Value) -> Value {
     match value {
         Value::Number(number) => Value::Number(one_spelling(number)),
-        Value::String(text) => Value::String(clean(text)),
+        Value::String(text) => Value::String(without_nul(text)),
         Value::Array(items) => items.iter().map(plain).collect(),
-        Value::Object(fields) => fields.iter().map(|(name, value)| (clean(name), plain(value))).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| (without_nul(name), plain(value))).collect(),
         other => other.clone(),
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     Registry,
     names::{self, Names},
-    server::{ServerState, id_of, stream},
+    server::{ServerState, stream},
     shelf::Read,
 };
 use crate::events::{Aggregate, DomainEvent, EventsError, Follower, LogPosition};
@@ -127,7 +127,7 @@ impl Registry {
     /// Servers to which something has happened of which this node does not know.
     fn news(&self, page: &[DomainEvent]) -> BTreeSet<Uuid> {
         let mine = page.iter().filter(|event| &*event.aggregate_type == ServerState::TYPE);
-        let news = mine.filter_map(|event| Some((id_of(event).ok()?, event.event_version)));
+        let news = mine.filter_map(|event| Some((event.uuid_in::<ServerState>().ok()?, event.event_version)));
         news.filter(|(id, version)| self.0.shelf.version(*id) < *version).map(|(id, _)| id).collect()
     }
 

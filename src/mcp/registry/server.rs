@@ -6,14 +6,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{
-    definition::clean,
-    tools::{KnownTools, ToolsChanged},
-};
+use super::tools::{KnownTools, ToolsChanged};
 use crate::{
-    events::{Aggregate, DomainEvent, EventsError},
+    events::Aggregate,
     mcp::{Fingerprint, ServerSpec},
-    model::Timestamp,
+    model::{Timestamp, without_nul},
 };
 
 /// The longest version that a server may say it has, in characters; the rest is cut off.
@@ -185,15 +182,6 @@ pub(super) fn stream(id: Uuid) -> String {
     format!("{}:{id}", ServerState::TYPE)
 }
 
-/// Of which server an event tells.
-pub(super) fn id_of(event: &DomainEvent) -> Result<Uuid, EventsError> {
-    let id = event.aggregate_id.strip_prefix(ServerState::TYPE).and_then(|rest| rest.strip_prefix(':'));
-    id.and_then(|id| id.parse().ok()).ok_or_else(|| EventsError::Unreadable {
-        event_type: Arc::clone(&event.event_type),
-        reason: "its aggregate is no MCP server".to_owned(),
-    })
-}
-
 /// The id of a server that is configured in files under this name: the same on every node, and for ever.
 pub(super) fn id_in_files(name: &str) -> Uuid {
     let digest = Sha256::new().chain_update("mcp-file:").chain_update(name).finalize();
@@ -203,7 +191,7 @@ pub(super) fn id_in_files(name: &str) -> Uuid {
 }
 
 fn cut(text: &str, longest: usize) -> Arc<str> {
-    clean(&text.chars().take(longest).collect::<String>()).into()
+    without_nul(&text.chars().take(longest).collect::<String>()).into()
 }
 
 #[cfg(test)]

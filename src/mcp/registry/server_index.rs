@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{
-    server::{ServerEvent, ServerState, Status, id_of},
+    server::{ServerEvent, ServerState, Status},
     store::{self, Change, Entry, Row},
 };
 use crate::{
@@ -28,7 +28,7 @@ impl Projection for ServerIndex {
         events: &[DomainEvent],
     ) -> Result<Leftovers, ProjectionError> {
         for event in events.iter().filter(|event| &*event.aggregate_type == ServerState::TYPE) {
-            let row = Row { generation, id: id_of(event)?, stream_version: event.event_version };
+            let row = Row { generation, id: event.uuid_in::<ServerState>()?, stream_version: event.event_version };
             match read::<ServerState>(event)? {
                 ServerEvent::McpServerRegistered { name, source, config, enabled, at } => {
                     let entry = Entry { name: &name, source, config: &config, enabled, at };

@@ -8,11 +8,11 @@ use tokio::sync::mpsc;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
-use super::{Run, RunEnd, RunOutcome, run::clean};
+use super::{Run, RunEnd, RunOutcome};
 use crate::{
     audit::Entry,
     events::CommandKey,
-    model::{Clock, Instant, Origin, Timestamp},
+    model::{Clock, Instant, Origin, Timestamp, without_nul},
 };
 
 /// A call that is about to be sent.
@@ -93,7 +93,7 @@ impl Opening {
 
     /// Under which key nobody else's call is the same.
     pub(super) fn key_of_user(&self) -> Option<(Arc<str>, String)> {
-        self.key.as_ref().map(|key| (Arc::clone(&self.user_id), clean(key.name())))
+        self.key.as_ref().map(|key| (Arc::clone(&self.user_id), without_nul(key.name())))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::model::Timestamp;
+use crate::model::{Timestamp, without_nul};
 
 /// Longest message and code that are kept, in characters; the rest is cut off.
 const LONGEST_MESSAGE: usize = 300;
@@ -101,23 +101,13 @@ impl RunEnd {
 
     /// In a form that both databases take. Servers choose some of the words.
     pub(super) fn storable(self) -> Self {
-        let cut = |text: String, most| text.chars().take(most).map(visible).collect();
+        let cut = |text: String, most| without_nul(&text.chars().take(most).collect::<String>());
         Self {
             error_code: self.error_code.map(|code| cut(code, LONGEST_CODE)),
             message: self.message.map(|message| cut(message, LONGEST_MESSAGE)),
             ..self
         }
     }
-}
-
-/// PostgreSQL keeps no NUL in a text.
-fn visible(character: char) -> char {
-    if character == '\0' { char::REPLACEMENT_CHARACTER } else { character }
-}
-
-/// A text without what PostgreSQL refuses to keep, and to look for.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().map(visible).collect()
 }
 
 /// Which runs are asked for.
@@ -135,7 +125,7 @@ pub struct RunFilter {
 
 impl RunFilter {
     pub(super) fn storable(&self) -> Self {
-        let clean = |text: &Option<String>| text.as_deref().map(clean);
+        let clean = |text: &Option<String>| text.as_deref().map(without_nul);
         Self { user: clean(&self.user), server: clean(&self.server), tool: clean(&self.tool), outcome: self.outcome }
     }
 }

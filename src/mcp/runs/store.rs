@@ -5,9 +5,9 @@ use std::{collections::HashSet, time::Duration};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::{Opening, Run, RunFilter, RunOutcome, opening::Ended, run::clean};
+use super::{Opening, Run, RunFilter, RunOutcome, opening::Ended};
 use crate::{
-    model::Timestamp,
+    model::{Timestamp, without_nul},
     store::{Database, DatabaseError, Either, Transaction, on},
 };
 
@@ -62,24 +62,18 @@ pub(super) async fn insert(
     const INTO: &str = "INSERT INTO mcp_tool_runs \
         (id, user_id, server_id, server, tool, started_at, command_key, fingerprint, node) ";
     for openings in openings.chunks(MOST_AT_ONCE) {
-        macro_rules! insert_into {
-            ($database:ty, $connection:expr) => {{
-                let mut query = QueryBuilder::<$database>::new(INTO);
-                query.push_values(openings, |mut values, (id, opening)| {
-                    let key = opening.key.as_ref();
-                    values.push_bind(*id).push_bind(&*opening.user_id).push_bind(opening.server_id);
-                    values.push_bind(clean(&opening.server)).push_bind(clean(&opening.tool)).push_bind(now);
-                    values.push_bind(key.map(|key| clean(key.name())));
-                    values.push_bind(key.map(|key| key.fingerprint().to_vec())).push_bind(node);
-                });
-                // A statement for each number of rows would drive the others out of the driver's memory.
-                query.build().persistent(false).execute(&mut **$connection).await.map(drop)
-            }};
-        }
-        let done = match transaction {
-            Either::Sqlite(connection) => insert_into!(sqlx::Sqlite, connection),
-            Either::Postgres(connection) => insert_into!(sqlx::Postgres, connection),
-        };
+        let done = on!(&mut *transaction, connection => {
+            let mut query = QueryBuilder::new(INTO);
+            query.push_values(openings, |mut values, (id, opening)| {
+                let key = opening.key.as_ref();
+                values.push_bind(*id).push_bind(&*opening.user_id).push_bind(opening.server_id);
+                values.push_bind(without_nul(&opening.server)).push_bind(without_nul(&opening.tool)).push_bind(now);
+                values.push_bind(key.map(|key| without_nul(key.name())));
+                values.push_bind(key.map(|key| key.fingerprint().to_vec())).push_bind(node);
+            });
+            // A statement for each number of rows would drive the others out of the driver's memory.
+            query.build().persistent(false).execute(&mut **connection).await.map(drop)
+        });
         done.map_err(|error| log.failed(error))?;
     }
     Ok(())
@@ -93,21 +87,15 @@ pub(super) async fn keyed(
 ) -> Result<Vec<Keyed>, DatabaseError> {
     let mut found = Vec::new();
     for keys in keys.chunks(MOST_AT_ONCE) {
-        macro_rules! find {
-            ($database:ty, $connection:expr) => {{
-                let mut query = QueryBuilder::<$database>::new(columns!("WHERE "));
-                let mut any = query.separated(" OR ");
-                for (user, key) in keys {
-                    any.push("(user_id = ").push_bind_unseparated(user);
-                    any.push_unseparated(" AND command_key = ").push_bind_unseparated(key).push_unseparated(")");
-                }
-                query.build_query_as().persistent(false).fetch_all(&mut **$connection).await
-            }};
-        }
-        let rows: Result<Vec<Row>, _> = match transaction {
-            Either::Sqlite(connection) => find!(sqlx::Sqlite, connection),
-            Either::Postgres(connection) => find!(sqlx::Postgres, connection),
-        };
+        let rows: Result<Vec<Row>, _> = on!(&mut *transaction, connection => {
+            let mut query = QueryBuilder::new(columns!("WHERE "));
+            let mut any = query.separated(" OR ");
+            for (user, key) in keys {
+                any.push("(user_id = ").push_bind_unseparated(user);
+                any.push_unseparated(" AND command_key = ").push_bind_unseparated(key).push_unseparated(")");
+            }
+            query.build_query_as().persistent(false).fetch_all(&mut **connection).await
+        });
         found.extend(rows.map_err(|error| log.failed(error))?.into_iter().map(|row| {
             let (run, key) = run(row);
             let (key, fingerprint) = key.unwrap_or_default();
@@ -125,20 +113,14 @@ pub(super) async fn taken(
 ) -> Result<HashSet<Uuid>, DatabaseError> {
     let mut taken = HashSet::new();
     for ids in ids.chunks(MOST_AT_ONCE) {
-        macro_rules! find {
-            ($database:ty, $connection:expr) => {{
-                let mut query = QueryBuilder::<$database>::new("SELECT id FROM mcp_tool_runs WHERE id IN (");
-                let mut any = query.separated(", ");
-                for id in ids {
-                    any.push_bind(*id);
-                }
-                query.push(")").build_query_as().fetch_all(&mut **$connection).await
-            }};
-        }
-        let found: Result<Vec<(Uuid,)>, _> = match transaction {
-            Either::Sqlite(connection) => find!(sqlx::Sqlite, connection),
-            Either::Postgres(connection) => find!(sqlx::Postgres, connection),
-        };
+        let found: Result<Vec<(Uuid,)>, _> = on!(&mut *transaction, connection => {
+            let mut query = QueryBuilder::new("SELECT id FROM mcp_tool_runs WHERE id IN (");
+            let mut any = query.separated(", ");
+            for id in ids {
+                any.push_bind(*id);
+            }
+            query.push(")").build_query_as().fetch_all(&mut **connection).await
+        });
         taken.extend(found.map_err(|error| log.failed(error))?.into_iter().map(|(id,)| id));
     }
     Ok(taken)
@@ -153,23 +135,17 @@ pub(super) async fn end(log: &Database, transaction: &mut Transaction, ends: &[E
     const WHERE: &str = ") AS ended WHERE mcp_tool_runs.id = ended.column1 \
         AND (mcp_tool_runs.ended_at IS NULL OR mcp_tool_runs.outcome = 'UNKNOWN')";
     for ends in ends.chunks(MOST_AT_ONCE) {
-        macro_rules! update {
-            ($database:ty, $connection:expr) => {{
-                let mut query = QueryBuilder::<$database>::new(SET);
-                query.push_values(ends, |mut values, Ended { id, at, end, frees_key }| {
-                    values.push_bind(*id).push_bind(*at).push_bind(end.outcome.as_str());
-                    values.push_bind(&end.error_code).push_bind(&end.message).push_bind(micros(end.duration));
-                    values.push_bind(end.result_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)));
-                    values.push_bind(*frees_key);
-                });
-                query.push(WHERE);
-                query.build().persistent(false).execute(&mut **$connection).await.map(drop)
-            }};
-        }
-        let done = match transaction {
-            Either::Sqlite(connection) => update!(sqlx::Sqlite, connection),
-            Either::Postgres(connection) => update!(sqlx::Postgres, connection),
-        };
+        let done = on!(&mut *transaction, connection => {
+            let mut query = QueryBuilder::new(SET);
+            query.push_values(ends, |mut values, Ended { id, at, end, frees_key }| {
+                values.push_bind(*id).push_bind(*at).push_bind(end.outcome.as_str());
+                values.push_bind(&end.error_code).push_bind(&end.message).push_bind(micros(end.duration));
+                values.push_bind(end.result_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)));
+                values.push_bind(*frees_key);
+            });
+            query.push(WHERE);
+            query.build().persistent(false).execute(&mut **connection).await.map(drop)
+        });
         done.map_err(|error| log.failed(error))?;
     }
     Ok(())
@@ -239,24 +215,18 @@ pub(super) async fn page(
     let RunFilter { user, server, tool, outcome } = filter;
     let outcome = outcome.map(|outcome| outcome.as_str().to_owned());
     let wanted = [("user_id", user), ("server", server), ("tool", tool), ("outcome", &outcome)];
-    macro_rules! page {
-        ($database:ty, $connection:expr) => {{
-            let mut query = QueryBuilder::<$database>::new(columns!("WHERE number < "));
-            query.push_bind(before);
-            // Only what is asked for is written, so that there is an index for it.
-            for (column, value) in wanted {
-                if let Some(value) = value {
-                    query.push(" AND ").push(column).push(" = ").push_bind(value);
-                }
+    let rows: Result<Vec<Row>, _> = on!(&mut log.read().await?, connection => {
+        let mut query = QueryBuilder::new(columns!("WHERE number < "));
+        query.push_bind(before);
+        // Only what is asked for is written, so that there is an index for it.
+        for (column, value) in wanted {
+            if let Some(value) = value {
+                query.push(" AND ").push(column).push(" = ").push_bind(value);
             }
-            query.push(" ORDER BY number DESC LIMIT ").push_bind(most);
-            query.build_query_as().fetch_all(&mut **$connection).await
-        }};
-    }
-    let rows: Result<Vec<Row>, _> = match &mut log.read().await? {
-        Either::Sqlite(connection) => page!(sqlx::Sqlite, connection),
-        Either::Postgres(connection) => page!(sqlx::Postgres, connection),
-    };
+        }
+        query.push(" ORDER BY number DESC LIMIT ").push_bind(most);
+        query.build_query_as().fetch_all(&mut **connection).await
+    });
     Ok(rows.map_err(|error| log.failed(error))?.into_iter().map(|row| run(row).0).collect())
 }
 

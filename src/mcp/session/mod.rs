@@ -31,10 +31,9 @@ use super::{
     Era, Offer, ToolResult,
     process::{Bounded, ServerProcess, Warden},
     sdk::{Link, LinkError, PeerFacts, Progress, Wire},
-    secrets::Secrets,
 };
 use crate::{
-    model::{Clock, Instant},
+    model::{Clock, Instant, Redactor},
     resilience::{CallError, Outbound},
 };
 
@@ -65,7 +64,7 @@ pub(super) struct Refusal {
 pub(super) struct Session {
     link: Link,
     process: Option<ServerProcess>,
-    secrets: Secrets,
+    secrets: Redactor,
     /// Says that one process more may run when it goes.
     permit: Mutex<Option<OwnedSemaphorePermit>>,
     /// A message was too large, which has ended it.
@@ -107,7 +106,7 @@ impl From<CallError> for NotStarted {
 impl Session {
     /// Starts the process if there is one, and connects.
     pub(super) async fn start(start: Start<'_>) -> Result<Self, NotStarted> {
-        let exceeded = Arc::<AtomicBool>::default();
+        let (exceeded, secrets) = (Arc::<AtomicBool>::default(), start.way.secrets());
         let (wire, process) = match start.way {
             Way::Child(plan) => {
                 let started = ServerProcess::start(plan, start.warden);
@@ -128,7 +127,7 @@ impl Session {
             Ok(link) => Ok(Self {
                 link,
                 process,
-                secrets: start.way.secrets(),
+                secrets,
                 permit: Mutex::new(start.permit),
                 exceeded,
                 began,
@@ -142,7 +141,6 @@ impl Session {
                     process.end(GRACE / 4).await;
                 }
                 let last_words = process.as_ref().map(|process| process.stderr().lines()).unwrap_or_default();
-                let secrets = start.way.secrets();
                 Err(NotStarted { error: failure(error, process.as_ref(), &exceeded, &secrets), last_words })
             }
         }
@@ -263,7 +261,7 @@ impl Drop for InUse<'_> {
     }
 }
 
-fn failure(error: LinkError, process: Option<&ServerProcess>, exceeded: &AtomicBool, secrets: &Secrets) -> CallError {
+fn failure(error: LinkError, process: Option<&ServerProcess>, exceeded: &AtomicBool, secrets: &Redactor) -> CallError {
     match error {
         LinkError::TimedOut(_) => CallError::Timeout,
         LinkError::Closed => down(why_closed(process, exceeded)),

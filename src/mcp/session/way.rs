@@ -7,8 +7,12 @@ use url::Url;
 
 use crate::{
     config::{McpConfig, Secret, ServerEnvironment},
-    mcp::{ServerSpec, process::ProcessPlan, secrets::Secrets},
+    mcp::{ServerSpec, process::ProcessPlan},
+    model::Redactor,
 };
+
+/// Shorter values would be found everywhere, and are no secrets.
+const SHORTEST_SECRET: usize = 6;
 
 /// How a server is reached, with the secrets that it is given.
 #[derive(Debug, Clone)]
@@ -27,13 +31,13 @@ pub(crate) enum Way {
 
 impl Way {
     /// What the server was given and must not be said again.
-    pub(super) fn secrets(&self) -> Secrets {
+    pub(super) fn secrets(&self) -> Redactor {
         match self {
             Self::Child(plan) => plan.secrets.clone(),
             Self::Http { headers, bearer, .. } => {
                 let headers = headers.values().filter(|value| value.is_sensitive());
                 let headers = headers.filter_map(|value| value.to_str().ok().map(str::to_owned));
-                headers.chain(bearer.iter().map(|bearer| bearer.expose().to_owned())).collect()
+                redactor(headers.chain(bearer.iter().map(|bearer| bearer.expose().to_owned())))
             }
         }
     }
@@ -55,14 +59,13 @@ impl Way {
             given.insert(name.clone(), named(environment, name)?.clone());
         }
         let secrets = spec.env_from.iter().filter_map(|name| environment.named(name)?.clone().into_string().ok());
-        let secrets = secrets.collect();
         given.extend(spec.env.iter().map(|(name, value)| (name.clone(), value.into())));
         Ok(Self::Child(ProcessPlan {
             program: spec.command.clone().unwrap_or_default(),
             arguments: spec.args.clone(),
             environment: given.into_iter().collect(),
             folder: spec.cwd.as_ref().map(PathBuf::from),
-            secrets,
+            secrets: redactor(secrets),
             memory: (config.max_memory_mb > 0).then_some(config.max_memory_mb << 20),
         }))
     }
@@ -80,6 +83,11 @@ impl Way {
         let bearer = spec.bearer_from.as_ref().map(|variable| text(environment, variable)).transpose()?;
         Ok(Self::Http { url, headers, bearer: bearer.map(Secret::from) })
     }
+}
+
+/// Of those that are long enough to be a secret.
+fn redactor(given: impl Iterator<Item = String>) -> Redactor {
+    given.filter(|value| value.len() >= SHORTEST_SECRET).collect()
 }
 
 fn named<'a>(environment: &'a ServerEnvironment, name: &str) -> Result<&'a OsString, Arc<str>> {
@@ -105,6 +113,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_too_short_is_no_secret() {
+        let given = ["s3cret", "on"].map(str::to_owned);
+        assert_eq!(redactor(given.into_iter()).hide("on and on: s3cret"), "on and on: [redacted]");
+    }
 
     #[test]
     fn secrets_come_from_the_environment_and_nowhere_else() {

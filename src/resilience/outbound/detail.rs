@@ -7,6 +7,8 @@ use std::{error::Error, sync::Arc};
 use http::HeaderMap;
 use url::Url;
 
+use crate::model::Redactor;
+
 /// The longest text that is taken from a reply, in characters.
 const LONGEST: usize = 120;
 
@@ -14,7 +16,7 @@ const LONGEST: usize = 120;
 const SHORTEST_SECRET: usize = 12;
 
 /// The texts of a request that must not be repeated.
-pub(super) struct Secrets(Vec<String>);
+pub(super) struct Secrets(Redactor);
 
 impl Secrets {
     pub(super) fn of(url: &Url, headers: &HeaderMap) -> Self {
@@ -32,15 +34,12 @@ impl Secrets {
         if !query.is_empty() {
             texts.push(format!("?{query}"));
         }
-        // Longest first: a part must not be cut out of the whole before the whole is found.
-        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        texts.dedup();
-        Self(texts)
+        Self(texts.into_iter().collect())
     }
 
     /// The beginning of a reply's body.
     pub(super) fn excerpt(&self, body: &[u8]) -> Arc<str> {
-        self.clean(&String::from_utf8_lossy(body))
+        clip(&self.0.hide(&String::from_utf8_lossy(body)))
     }
 
     /// The innermost cause of an error; the outer ones repeat the URL.
@@ -52,17 +51,7 @@ impl Secrets {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        self.clean(&cause.to_string())
-    }
-
-    fn clean(&self, text: &str) -> Arc<str> {
-        let mut text = text.to_owned();
-        for secret in &self.0 {
-            if text.contains(secret) {
-                text = text.replace(secret, "[redacted]");
-            }
-        }
-        clip(&text)
+        clip(&self.0.hide(&cause.to_string()))
     }
 }
 
